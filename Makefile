@@ -1,0 +1,33 @@
+# The commands of a contributor and of CI. They need a Rust toolchain; `make test` installs QEMU where it is missing.
+
+# Debian keeps qemu-ga in /usr/sbin, which an ordinary user's PATH leaves out.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
+
+.PHONY: ci test lint no-std
+
+# Everything a change has to pass.
+ci:
+	.ci/run
+
+# All tests, those against real QEMU included: without QEMU they fail here, while a bare `cargo test` leaves them out.
+test:
+	scripts/install-qemu
+	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
+
+lint:
+	cargo fmt --all --check
+	cargo fmt --manifest-path no-std-check/Cargo.toml --check
+	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
+
+# qmp-proto without std, in the versions that the workspace's lock file names. The second build is the check's own test:
+# the feature `deep` brings std in, so there the build has to fail, and for that reason.
+no-std:
+	cp Cargo.lock no-std-check/Cargo.lock
+	$(NO_STD)
+	@if out=$$($(NO_STD) --features deep 2>&1) || ! printf '%s\n' "$$out" | grep -q 'duplicate lang item'; then \
+		printf '%s\n' "$$out" "With the feature deep the build had to fail on a duplicate lang item, and did not." >&2; exit 1; \
+	fi
+	@echo "qmp-proto does not link std; with the feature deep, which does, the check fails as it should"

@@ -1,0 +1,204 @@
+//! How a connection ends: as it should, by a failure of the transport, or by the peer's fault.
+//!
+//! A [`Violation`] or [`NotQmp`] is the peer's fault, never ours, and its bytes are not trusted
+//! any further. No text here repeats a value from the wire: a value may be a secret.
+
+use core::{error::Error, fmt};
+
+use crate::error::CommandError;
+
+/// How a connection ended. The first reason stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CloseReason {
+    /// [`close`](crate::Connection::close) was asked for, and every reply owed has come.
+    Requested,
+    /// The stream ended after `quit`, as it should.
+    Quit,
+    /// The server closed the stream.
+    Eof {
+        /// It did so in the middle of a message, which is lost.
+        mid_message: bool,
+    },
+    /// The transport failed.
+    Failed(IoFailure),
+    /// What speaks at the other end is no QMP server.
+    NotQmp(NotQmp),
+    /// The server broke the protocol, or a limit of ours.
+    Violation(Violation),
+    /// The server refused `qmp_capabilities`.
+    NegotiationRefused(CommandError),
+}
+
+/// How a transport failed, as the adapter reports it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum IoFailure {
+    /// The peer reset the connection (`ECONNRESET`, `EPIPE`): after `quit` this is its normal end.
+    Reset,
+    /// Anything else, by the operating system's error number (0 where there is none).
+    Other(i32),
+}
+
+/// What talks first at an address and is no QMP server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum NotQmp {
+    /// QEMU's human monitor: its `-monitor`, or a chardev without `mode=control`.
+    HumanMonitor,
+    /// A telnet negotiation: the socket was opened with `telnet=on`.
+    Telnet,
+    /// An SSH server.
+    Ssh,
+    /// An HTTP server.
+    Http,
+    /// A VNC server.
+    Vnc,
+    /// A JSON object that is no QMP greeting.
+    OtherJson,
+    /// Something else.
+    Unknown {
+        /// The first byte that came.
+        first_byte: u8,
+    },
+}
+
+/// A fault of the peer's, after which its bytes can no longer be trusted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Violation {
+    /// A message did not end within `max_message` bytes.
+    TooLarge {
+        /// The limit, in bytes.
+        limit: usize,
+    },
+    /// A message is nested deeper than `max_depth`.
+    TooDeep {
+        /// The limit, in levels.
+        limit: usize,
+        /// Where in the message.
+        offset: usize,
+    },
+    /// A message has more members at its top level than any server writes.
+    TooManyMembers {
+        /// The limit.
+        limit: usize,
+    },
+    /// A bracket closes one of the other kind.
+    MismatchedBracket {
+        /// Where in the message.
+        offset: usize,
+    },
+    /// Between two messages stands what is neither white space nor 0xFF.
+    Garbage {
+        /// The first such byte.
+        byte: u8,
+    },
+    /// A message is neither greeting, reply nor event.
+    Envelope {
+        /// The member at fault, or the empty string where it is the message itself.
+        member: &'static str,
+        /// What should have been there.
+        expected: &'static str,
+    },
+    /// A second greeting: the server restarted behind this stream, and every reply owed is lost.
+    SecondGreeting,
+    /// An error without an id came while several commands were in flight: to guess would be worse.
+    UnattributableError(CommandError),
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Requested => f.write_str("closed on request"),
+            Self::Quit => f.write_str("closed after quit"),
+            Self::Eof { mid_message: false } => f.write_str("the server closed the connection"),
+            Self::Eof { mid_message: true } => {
+                f.write_str("the server closed the connection in the middle of a message")
+            }
+            Self::Failed(failure) => failure.fmt(f),
+            Self::NotQmp(speaker) => speaker.fmt(f),
+            Self::Violation(violation) => violation.fmt(f),
+            Self::NegotiationRefused(error) => {
+                write!(f, "the server refused qmp_capabilities: {error}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for IoFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Reset => f.write_str("the server reset the connection"),
+            Self::Other(code) => write!(f, "the transport failed (OS error {code})"),
+        }
+    }
+}
+
+impl fmt::Display for NotQmp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("no QMP server: ")?;
+        match self {
+            Self::HumanMonitor => {
+                f.write_str("this is QEMU's human monitor; use -qmp, or mode=control with -mon")
+            }
+            Self::Telnet => f.write_str("this is telnet; leave out telnet=on"),
+            Self::Ssh => f.write_str("this is an SSH server"),
+            Self::Http => f.write_str("this is an HTTP server"),
+            Self::Vnc => f.write_str("this is a VNC server"),
+            Self::OtherJson => f.write_str("the first JSON object is no greeting"),
+            Self::Unknown { first_byte } => {
+                write!(f, "expected a JSON object, the first byte is 0x{first_byte:02x}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::TooLarge { limit } => {
+                write!(f, "a message is larger than max_message ({limit} bytes)")
+            }
+            Self::TooDeep { limit, offset } => write!(
+                f,
+                "a message is nested deeper than max_depth ({limit} levels) at byte {offset}"
+            ),
+            Self::TooManyMembers { limit } => {
+                write!(f, "a message has more than {limit} members")
+            }
+            Self::MismatchedBracket { offset } => {
+                write!(f, "mismatched bracket at byte {offset} of a message")
+            }
+            Self::Garbage { byte } => {
+                write!(f, "expected a JSON object, found the byte 0x{byte:02x}")
+            }
+            Self::Envelope { member: "", expected } => {
+                write!(f, "unreadable message: expected {expected}")
+            }
+            Self::Envelope { member, expected } => {
+                write!(f, "unreadable message: expected {expected} in \"{member}\"")
+            }
+            Self::SecondGreeting => f.write_str("a second greeting: the server has restarted"),
+            Self::UnattributableError(error) => {
+                write!(f, "an error without an id, while several commands wait: {error}")
+            }
+        }
+    }
+}
+
+impl Error for CloseReason {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(failure) => Some(failure),
+            Self::NotQmp(speaker) => Some(speaker),
+            Self::Violation(violation) => Some(violation),
+            Self::NegotiationRefused(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl Error for IoFailure {}
+impl Error for NotQmp {}
+impl Error for Violation {}

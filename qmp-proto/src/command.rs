@@ -1,0 +1,222 @@
+//! Commands and how they are written: `{"execute": …, "arguments": {…}, "id": N}`.
+
+use alloc::borrow::Cow;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+use core::fmt;
+
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::value::RawValue;
+
+use crate::check;
+use crate::decode::DecodeError;
+use crate::error::{JsonFault, Refusal};
+use crate::raw::Raw;
+
+/// A command with a type of its own: its fields are the arguments.
+///
+/// A struct and four lines of `impl` add one:
+///
+/// ```
+/// use qmp_proto::{Command, Empty};
+///
+/// /// Ejects a device's medium.
+/// #[derive(serde::Serialize)]
+/// struct Eject<'a> {
+///     device: &'a str,
+///     force: bool,
+/// }
+///
+/// impl Command for Eject<'_> {
+///     const NAME: &'static str = "eject";
+///     type Return = Empty;
+/// }
+/// ```
+///
+/// A unit struct is a command without arguments. The names of fields with a `-` in them are given
+/// by serde's `rename`, and `skip_serializing_if = "Option::is_none"` leaves out an optional one.
+pub trait Command: Serialize {
+    /// The command's name on the wire.
+    const NAME: &'static str;
+    /// What a success returns.
+    type Return: DeserializeOwned;
+
+    /// Decodes what a success returns.
+    ///
+    /// A command whose `Return` is [`Raw`] gives it on as it is, so that nothing is copied.
+    fn decode(raw: Raw) -> Result<Self::Return, DecodeError> {
+        raw.parse()
+    }
+}
+
+/// The `return` of a command that has nothing to say: an object whose members do not matter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, serde::Deserialize)]
+pub struct Empty {}
+
+/// What identifies a command on its connection, and is its `id` on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CommandId(pub(crate) u64);
+
+impl fmt::Display for CommandId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// A command to be executed: a name, arguments, and how it travels.
+///
+/// `A` is written as the arguments when the command is executed, straight into the outgoing
+/// buffer. `F` is a descriptor that rides along.
+///
+/// ```
+/// use qmp_proto::{Connection, Config, Request, commands::QueryStatus};
+///
+/// let mut connection = <Connection>::new(Config::default(), 0);
+/// // A typed command, and two without a type.
+/// connection.execute(Request::of(&QueryStatus))?;
+/// connection.execute(Request::new("stop"))?;
+/// let arguments = r#"{"device": "ide1-cd0"}"#;
+/// connection.execute(Request::new("eject").raw_arguments(arguments)?)?;
+/// # Ok::<(), qmp_proto::Refusal>(())
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a request does nothing until it is executed"]
+pub struct Request<A = (), F = Infallible> {
+    pub(crate) name: Cow<'static, str>,
+    pub(crate) arguments: A,
+    pub(crate) out_of_band: bool,
+    pub(crate) descriptor: Option<F>,
+}
+
+impl<F> Request<(), F> {
+    /// A command by its name, without arguments.
+    pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
+        Self { name: name.into(), arguments: (), out_of_band: false, descriptor: None }
+    }
+}
+
+impl<'a, C: Command, F> Request<&'a C, F> {
+    /// A typed command.
+    pub fn of(command: &'a C) -> Self {
+        Request::new(C::NAME).arguments(command)
+    }
+}
+
+impl<A, F> Request<A, F> {
+    /// Gives the arguments: anything that serializes to a JSON object, or to nothing (`()`, a unit
+    /// struct, `None`).
+    pub fn arguments<B: Serialize>(self, arguments: B) -> Request<B, F> {
+        Request {
+            name: self.name,
+            arguments,
+            out_of_band: self.out_of_band,
+            descriptor: self.descriptor,
+        }
+    }
+
+    /// Gives the arguments as JSON text, which is sent as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`Refusal::InvalidJson`] where the text is no JSON, or no object.
+    pub fn raw_arguments(self, json: &str) -> Result<Request<&RawValue, F>, Refusal> {
+        let arguments: &RawValue = serde_json::from_str(json).map_err(|error| {
+            let line_start = json.split_inclusive('\n').take(error.line().saturating_sub(1));
+            let offset = line_start.map(str::len).sum::<usize>() + error.column();
+            Refusal::InvalidJson(JsonFault::Syntax { offset })
+        })?;
+        if !arguments.get().starts_with('{') {
+            return Err(Refusal::InvalidJson(JsonFault::NotAnObject));
+        }
+        Ok(self.arguments(arguments))
+    }
+
+    /// Executes it out-of-band: it passes every command that is not, in the queue and at the
+    /// server. Few commands allow it (`"allow-oob": true` in the schema).
+    ///
+    /// QMP specification, section "Out-of-band execution".
+    pub fn out_of_band(mut self) -> Self {
+        self.out_of_band = true;
+        self
+    }
+
+    /// Sends a descriptor along, for `getfd` and `add-fd`. It is dropped, and with it closed, once
+    /// it is sent.
+    pub fn descriptor(mut self, descriptor: F) -> Self {
+        self.descriptor = Some(descriptor);
+        self
+    }
+
+    /// The command's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether this is the command that ends the server: nothing may follow it on the wire.
+    pub(crate) fn is_quit(&self) -> bool {
+        self.name == "quit"
+    }
+}
+
+/// Appends a request to `buffer`, or leaves it as it was and says why QEMU could not answer it.
+pub(crate) fn encode<A: Serialize, F>(
+    buffer: &mut Vec<u8>,
+    request: &Request<A, F>,
+    id: u64,
+) -> Result<(), Refusal> {
+    let start = buffer.len();
+    let written = write(buffer, request, id).and_then(|()| check::check(&buffer[start..]));
+    if written.is_err() {
+        buffer.truncate(start);
+    } else if !request.is_quit() {
+        // A byte behind quit turns the server's orderly end into a reset.
+        buffer.push(b'\n');
+    }
+    written
+}
+
+fn write<A: Serialize, F>(
+    buffer: &mut Vec<u8>,
+    request: &Request<A, F>,
+    id: u64,
+) -> Result<(), Refusal> {
+    let verb: &[u8] = if request.out_of_band { b"{\"exec-oob\":" } else { b"{\"execute\":" };
+    buffer.extend_from_slice(verb);
+    serialize(buffer, &*request.name)?;
+    write_arguments(buffer, &request.arguments)?;
+    buffer.extend_from_slice(b",\"id\":");
+    serialize(buffer, &id)?;
+    buffer.push(b'}');
+    Ok(())
+}
+
+fn write_arguments<A: Serialize>(buffer: &mut Vec<u8>, arguments: &A) -> Result<(), Refusal> {
+    let before = buffer.len();
+    buffer.extend_from_slice(b",\"arguments\":");
+    let start = buffer.len();
+    serialize(buffer, arguments)?;
+    match buffer[start..] {
+        [b'{', ..] => Ok(()),
+        [b'n', ..] => {
+            buffer.truncate(before);
+            Ok(())
+        }
+        _ => Err(Refusal::InvalidJson(JsonFault::NotAnObject)),
+    }
+}
+
+fn serialize<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), Refusal> {
+    append(buffer, value).map_err(|_| Refusal::InvalidJson(JsonFault::NotSerializable))
+}
+
+#[cfg(feature = "std")]
+fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
+    serde_json::to_writer(buffer, value)
+}
+
+/// Without std, serde_json writes into a vector of its own alone.
+#[cfg(not(feature = "std"))]
+fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
+    buffer.extend_from_slice(&serde_json::to_vec(value)?);
+    Ok(())
+}

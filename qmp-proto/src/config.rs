@@ -1,0 +1,48 @@
+//! What an embedder chooses before the connection begins.
+
+use crate::framer::MAX_DEPTH;
+
+/// The choices for a connection, each with a default that suits a QEMU on the same machine.
+///
+/// ```
+/// let mut config = qmp_proto::Config::default();
+/// config.oob = true;
+/// config.max_message = 1 << 20;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// Negotiates out-of-band execution where the server offers it. Off by default: it makes QEMU
+    /// run commands from a queue of eight, and only few commands allow it.
+    pub oob: bool,
+    /// Whether the transport passes descriptors: Unix sockets do. Off by default.
+    pub descriptors: bool,
+    /// How many in-band commands may be in flight. `None`, the default, is 64 without out-of-band
+    /// execution and 7 with it. With it, anything beyond 8 is taken as 8.
+    pub window: Option<usize>,
+    /// The largest message in bytes, 128 MiB by default: real replies reach 76 MB. A larger one
+    /// ends the connection. It bounds the memory that received bytes take.
+    pub max_message: usize,
+    /// The deepest message in levels, 1,024 by default and at most. A deeper one ends the
+    /// connection.
+    pub max_depth: usize,
+    /// How many commands may be outstanding: those that wait for their turn and those in flight.
+    /// 16,384 by default.
+    pub max_queued: usize,
+    /// How many bytes of commands may wait for their turn, 128 MiB by default.
+    pub max_queued_bytes: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            oob: false,
+            descriptors: false,
+            window: None,
+            max_message: 128 << 20,
+            max_depth: MAX_DEPTH,
+            max_queued: 16_384,
+            max_queued_bytes: 128 << 20,
+        }
+    }
+}

@@ -1,0 +1,338 @@
+//! The client's end of a connection, as a state machine.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+use serde::Serialize;
+
+use crate::close::{CloseReason, IoFailure};
+use crate::command::{CommandId, Request};
+use crate::config::Config;
+use crate::error::{ExecuteError, Refusal};
+use crate::framer::Framer;
+use crate::message::Greeting;
+use crate::opening::Opening;
+use crate::output::{Cancelled, Output};
+use crate::queue::Queue;
+use crate::raw::Raw;
+use crate::state::{Phase, Trigger};
+use crate::window::Window;
+use crate::wire::{Transmit, Wire};
+
+/// The client's end of a QMP connection: bytes in, greetings, replies and events out.
+///
+/// It does no I/O, keeps no clock and starts no thread. Its methods fall into classes:
+///
+/// - from the application: [`execute`](Self::execute), [`cancel`](Self::cancel),
+///   [`close`](Self::close);
+/// - from the transport, `handle_…`: [`handle_input`](Self::handle_input),
+///   [`handle_eof`](Self::handle_eof), [`handle_failure`](Self::handle_failure);
+/// - to the transport: [`transmit`](Self::transmit), then [`advance`](Self::advance);
+/// - to the application: [`poll_output`](Self::poll_output), until it gives `None`.
+///
+/// After any call of the first two classes, see what there is to transmit and to tell: that is the
+/// whole loop, shown running in [the crate's documentation](crate).
+///
+/// `F` is what rides along with a command, an `OwnedFd` on Unix. The connection carries it and
+/// never looks at it.
+#[derive(Debug)]
+pub struct Connection<F = Infallible> {
+    pub(crate) config: Config,
+    pub(crate) phase: Phase,
+    pub(crate) opening: Opening,
+    pub(crate) framer: Framer,
+    pub(crate) greeting: Option<Greeting>,
+    /// The id of `qmp_capabilities`; the commands' ids follow it.
+    pub(crate) handshake: u64,
+    next_id: u64,
+    in_band: Queue<F>,
+    out_of_band: Queue<F>,
+    pub(crate) window: Window,
+    pub(crate) wire: Wire<F>,
+    /// An error without an id was attributed: until the next reply of ours, no other is.
+    pub(crate) attributed: bool,
+    /// `SHUTDOWN` came after `quit` was sent.
+    pub(crate) shutting_down: bool,
+    pub(crate) outputs: VecDeque<Output>,
+    pub(crate) strays: u64,
+    close_reason: Option<CloseReason>,
+}
+
+impl<F> Connection<F> {
+    /// A connection on which nothing has happened yet.
+    ///
+    /// The nonce sets its ids apart from those of whoever used this monitor before: QEMU may still
+    /// answer them. Any number will do that is not the same each time; it needs no secrecy.
+    pub fn new(config: Config, nonce: u64) -> Self {
+        // 52 bits, so that ids stay exact in a JSON parser that knows doubles alone.
+        let handshake = (nonce >> 12).max(1);
+        Self {
+            opening: Opening::default(),
+            framer: Framer::new(config.max_message, config.max_depth),
+            phase: Phase::Greeting,
+            greeting: None,
+            handshake,
+            next_id: handshake + 1,
+            in_band: Queue::new(),
+            out_of_band: Queue::new(),
+            window: Window::new(config.window),
+            wire: Wire::new(),
+            attributed: false,
+            shutting_down: false,
+            outputs: VecDeque::new(),
+            strays: 0,
+            close_reason: None,
+            config,
+        }
+    }
+
+    /// Accepts a command, which goes out as soon as the window has room. Never blocks; the outcome
+    /// is a later [`Output::Reply`].
+    ///
+    /// Commands are accepted before [`Output::Ready`] and wait for it, out-of-band ones excepted.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
+    pub fn execute<A: Serialize>(&mut self, request: Request<A, F>) -> Result<CommandId, Refusal> {
+        self.check_acceptable(&request)?;
+        let id = self.next_id;
+        let queue = match request.out_of_band {
+            true => &mut self.out_of_band,
+            false => &mut self.in_band,
+        };
+        queue.push(request, id)?;
+        self.next_id += 1;
+        if self.queued_bytes() > self.config.max_queued_bytes && self.queued_commands() > 1 {
+            let _ = self.withdraw(id);
+            return Err(Refusal::QueueFull);
+        }
+        Ok(CommandId(id))
+    }
+
+    /// Withdraws a command that was not claimed yet, or lets its reply be dropped when it comes.
+    pub fn cancel(&mut self, id: CommandId) -> Cancelled<F> {
+        if let Some(descriptor) = self.withdraw(id.0) {
+            return Cancelled::NeverSent(descriptor);
+        }
+        match self.window.get_mut(id.0) {
+            Some(flight) if !flight.cancelled => {
+                flight.cancelled = true;
+                Cancelled::ReplyDiscarded
+            }
+            _ => Cancelled::Unknown,
+        }
+    }
+
+    /// Closes in an orderly way: no command is accepted any more, those not claimed end as
+    /// [`NotSent`](ExecuteError::NotSent), replies owed are awaited, then comes
+    /// [`Output::Closed`]. Before [`Output::Ready`] that is at once.
+    ///
+    /// When it comes, drop the transport. How long to wait for it is the application's choice;
+    /// dropping the transport earlier loses the replies, nothing else.
+    pub fn close(&mut self) {
+        let Some(phase) = self.phase.after(Trigger::CloseAsked) else {
+            return;
+        };
+        if phase == Phase::Closed {
+            return self.end(CloseReason::Requested);
+        }
+        self.phase = phase;
+        self.end_queued(&CloseReason::Requested);
+        self.close_if_drained();
+    }
+
+    /// What to send now: as many commands as may share one write. `None` if nothing.
+    ///
+    /// What is lent is claimed. It stays here until [`advance`](Self::advance) says that the
+    /// transport took it, and goes out whole unless the connection ends.
+    pub fn transmit(&mut self) -> Option<Transmit<'_, F>> {
+        while self.claim_next() {}
+        self.wire.lend()
+    }
+
+    /// Notes that the transport took the first `n` bytes of what [`transmit`](Self::transmit)
+    /// lent, and with the first byte the descriptor, which is dropped.
+    ///
+    /// A count beyond what was lent is taken as all of it.
+    pub fn advance(&mut self, n: usize) {
+        self.wire.advance(n);
+    }
+
+    /// Takes in bytes that the transport received, in pieces of any size.
+    ///
+    /// Take the outputs before the next call: what they hold is bounded by what one call was given
+    /// and the one message that was unfinished before.
+    pub fn handle_input(&mut self, bytes: &[u8]) {
+        let mut input = bytes;
+        if self.phase == Phase::Greeting {
+            if let Err(speaker) = self.opening.read(&mut input) {
+                self.end(CloseReason::NotQmp(speaker));
+            }
+        }
+        self.receive(input);
+    }
+
+    /// Takes in the end of the stream.
+    pub fn handle_eof(&mut self) {
+        let reason = match self.opening.at_eof() {
+            Err(speaker) => CloseReason::NotQmp(speaker),
+            Ok(()) if self.window.quitting() => CloseReason::Quit,
+            Ok(()) => CloseReason::Eof { mid_message: self.framer.mid_message() },
+        };
+        self.end(reason);
+    }
+
+    /// Takes in that the transport failed.
+    pub fn handle_failure(&mut self, failure: IoFailure) {
+        self.end(match failure {
+            IoFailure::Reset if self.window.quitting() => CloseReason::Quit,
+            failure => CloseReason::Failed(failure),
+        });
+    }
+
+    /// What has happened, the oldest first. Call it until it gives `None`.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// Whether no command waits for its turn and no reply is owed, those of cancelled commands and
+    /// of the negotiation included.
+    pub fn is_idle(&self) -> bool {
+        let negotiated = !matches!(self.phase, Phase::Greeting | Phase::Negotiating);
+        negotiated && self.queued_commands() == 0 && self.window.is_empty()
+    }
+
+    /// Whether the first byte of this command has gone out and its reply has not come.
+    pub fn has_begun(&self, id: CommandId) -> bool {
+        let flight = self.window.get(id.0);
+        flight.is_some_and(|flight| flight.start < self.wire.position())
+    }
+
+    /// Where the connection stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What the server said first, once it has.
+    pub fn greeting(&self) -> Option<&Greeting> {
+        self.greeting.as_ref()
+    }
+
+    /// Whether out-of-band execution was negotiated.
+    pub fn oob_enabled(&self) -> bool {
+        self.window.oob()
+    }
+
+    /// How the connection ended, once it has.
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        self.close_reason.as_ref()
+    }
+
+    /// How many replies came that were nobody's.
+    pub fn strays(&self) -> u64 {
+        self.strays
+    }
+
+    fn check_acceptable<A>(&self, request: &Request<A, F>) -> Result<(), Refusal> {
+        match &self.close_reason {
+            Some(reason) => return Err(Refusal::Closed(reason.clone())),
+            None if self.phase == Phase::Closing => return Err(Refusal::Closing),
+            None => {}
+        }
+        if request.out_of_band && !self.window.oob() {
+            return Err(Refusal::OobNotNegotiated);
+        }
+        if request.descriptor.is_some() && !self.config.descriptors {
+            return Err(Refusal::NoDescriptors);
+        }
+        if request.descriptor.is_some() && request.out_of_band {
+            return Err(Refusal::DescriptorOutOfBand);
+        }
+        if self.queued_commands() + self.window.len() >= self.config.max_queued {
+            return Err(Refusal::QueueFull);
+        }
+        Ok(())
+    }
+
+    fn queued_commands(&self) -> usize {
+        self.in_band.commands() + self.out_of_band.commands()
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.in_band.bytes() + self.out_of_band.bytes()
+    }
+
+    fn withdraw(&mut self, id: u64) -> Option<Option<F>> {
+        let command = match self.in_band.withdraw(id) {
+            Some(command) => command,
+            None => self.out_of_band.withdraw(id)?,
+        };
+        Some(command.descriptor)
+    }
+
+    /// Moves the command whose turn it is to the wire.
+    fn claim_next(&mut self) -> bool {
+        if self.phase != Phase::Ready {
+            return false;
+        }
+        let mut queues = [&mut self.out_of_band, &mut self.in_band].into_iter();
+        let admitted = |queue: &&mut Queue<F>| {
+            queue.front().is_some_and(|command| self.window.admits(command))
+        };
+        let Some(queue) = queues.find(admitted) else {
+            return false;
+        };
+        let start = self.wire.end();
+        let Some(command) = queue.pop_into(self.wire.text()) else {
+            return false;
+        };
+        self.window.enter(&command, start);
+        if let Some(descriptor) = command.descriptor {
+            self.wire.attach(descriptor, start);
+        }
+        true
+    }
+
+    /// A reply has left the window: an orderly close may be complete.
+    pub(crate) fn close_if_drained(&mut self) {
+        if self.window.is_empty() && self.phase.after(Trigger::Drained).is_some() {
+            self.end(CloseReason::Requested);
+        }
+    }
+
+    /// The connection has ended: everyone who waits is told, then that it has. The first reason
+    /// stays.
+    pub(crate) fn end(&mut self, reason: CloseReason) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        for flight in self.window.clear() {
+            let outcome = match flight.quit && self.shutting_down && reason == CloseReason::Quit {
+                true => Ok(Raw::from_static("{}")),
+                false => Err(ExecuteError::Unanswered(reason.clone())),
+            };
+            if !flight.cancelled {
+                self.outputs.push_back(Output::Reply(CommandId(flight.id), outcome));
+            }
+        }
+        self.end_queued(&reason);
+        self.wire.clear();
+        self.framer = Framer::new(0, 0);
+        self.close_reason = Some(reason.clone());
+        self.outputs.push_back(Output::Closed(reason));
+    }
+
+    fn end_queued(&mut self, reason: &CloseReason) {
+        let mut ids: Vec<u64> = Vec::with_capacity(self.queued_commands());
+        ids.extend(self.in_band.clear().iter().map(|command| command.id));
+        ids.extend(self.out_of_band.clear().iter().map(|command| command.id));
+        ids.sort_unstable();
+        self.outputs
+            .extend(ids.into_iter().map(|id| {
+                Output::Reply(CommandId(id), Err(ExecuteError::NotSent(reason.clone())))
+            }));
+    }
+}

@@ -1,0 +1,210 @@
+//! Why a payload did not decode, told without repeating what it holds.
+
+use alloc::borrow::ToOwned;
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::{any, error::Error, fmt};
+
+use serde_json::error::Category;
+
+/// serde_json's own limit, which holds where the feature `deep` does not lift it.
+const RECURSION_LIMIT: usize = 128;
+
+/// Why a payload did not decode into the type asked for.
+///
+/// It names the type, the member and the place, and never a value: a value may be a secret. For
+/// the same reason it has no source: serde_json's error repeats the value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DecodeError {
+    kind: DecodeErrorKind,
+    target: &'static str,
+    member: String,
+    offset: usize,
+    detail: String,
+}
+
+/// What kind of fault a [`DecodeError`] is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum DecodeErrorKind {
+    /// The payload is no JSON.
+    Syntax,
+    /// It is JSON, but does not fit the type.
+    Mismatch,
+    /// It is nested deeper than this many levels; the feature `deep` decodes it.
+    TooDeep {
+        /// The limit, in levels.
+        limit: usize,
+    },
+}
+
+impl DecodeError {
+    pub(crate) fn new<T>(text: &[u8], error: &serde_json::Error) -> Self {
+        let message = error.to_string();
+        let (kind, detail) = match error.classify() {
+            Category::Data => (DecodeErrorKind::Mismatch, without_values(&message)),
+            _ if message.starts_with("recursion limit exceeded") => {
+                (DecodeErrorKind::TooDeep { limit: RECURSION_LIMIT }, String::new())
+            }
+            _ => (DecodeErrorKind::Syntax, String::new()),
+        };
+        let offset = offset_of(text, error.line(), error.column());
+        let member = member_at(text, offset);
+        Self { kind, target: any::type_name::<T>(), member, offset, detail }
+    }
+
+    pub(crate) fn not_utf8(text: &[u8], offset: usize) -> Self {
+        Self {
+            kind: DecodeErrorKind::Syntax,
+            target: any::type_name::<str>(),
+            member: member_at(text, offset),
+            offset,
+            detail: String::new(),
+        }
+    }
+
+    /// What kind of fault it is.
+    pub fn kind(&self) -> DecodeErrorKind {
+        self.kind
+    }
+
+    /// The member at fault, as a path from the payload's root (`[2].qdev.type`); empty at the root.
+    pub fn member(&self) -> &str {
+        &self.member
+    }
+
+    /// Where in the payload, in bytes. A type that serde has to buffer (an untagged enum) gives
+    /// the end of the buffered part.
+    pub fn offset(&self) -> usize {
+        self.offset
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.kind {
+            DecodeErrorKind::Syntax => f.write_str("the payload is no JSON")?,
+            DecodeErrorKind::TooDeep { limit } => write!(
+                f,
+                "the payload is nested deeper than {limit} levels (the feature `deep` lifts this)"
+            )?,
+            DecodeErrorKind::Mismatch => {
+                write!(f, "the payload does not fit {}", self.target)?;
+                if !self.detail.is_empty() {
+                    write!(f, ": {}", self.detail)?;
+                }
+            }
+        }
+        if !self.member.is_empty() {
+            write!(f, ", in `{}`", self.member)?;
+        }
+        write!(f, ", at byte {}", self.offset)
+    }
+}
+
+impl Error for DecodeError {}
+
+/// What may be repeated of serde's message: the names that the target type itself gave, and the
+/// kind of thing that came. A message of any other form may hold a value and is left out.
+fn without_values(message: &str) -> String {
+    let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
+    if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
+        return message.to_owned();
+    }
+    let Some((came, expected)) = message.rsplit_once(", expected ") else {
+        return String::new();
+    };
+    if let Some(came) = came.strip_prefix("invalid type: ") {
+        let came = came.split(['`', '"', ',']).next().unwrap_or_default().trim_end();
+        return format!("expected {expected}, found {came}");
+    }
+    let known = ["invalid value: ", "invalid length ", "unknown variant `", "unknown field `"];
+    if known.iter().any(|prefix| came.starts_with(prefix)) {
+        return format!("expected {expected}");
+    }
+    String::new()
+}
+
+/// serde_json counts lines and columns; a payload is mostly one line.
+fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
+    let mut start = 0;
+    for _ in 1..line {
+        let Some(end) = memchr::memchr(b'\n', &text[start..]) else {
+            break;
+        };
+        start += end + 1;
+    }
+    (start + column).min(text.len())
+}
+
+/// One level of the path to a place in JSON text.
+enum Level<'a> {
+    Object(&'a [u8]),
+    Array(usize),
+}
+
+/// The path to what stands before `offset`. The text may be no JSON at all.
+fn member_at(text: &[u8], offset: usize) -> String {
+    let text = &text[..offset];
+    let mut path: Vec<Level<'_>> = Vec::new();
+    let (mut at, mut string): (usize, &[u8]) = (0, &[]);
+    while let Some(&byte) = text.get(at) {
+        at += 1;
+        match byte {
+            b'"' => {
+                let end = at + string_length(&text[at..]);
+                string = &text[at..end];
+                at = end + 1;
+            }
+            b'{' => path.push(Level::Object(&[])),
+            b'[' => path.push(Level::Array(0)),
+            b'}' | b']' => {
+                path.pop();
+            }
+            b':' => {
+                if let Some(Level::Object(name)) = path.last_mut() {
+                    *name = string;
+                }
+            }
+            b',' => {
+                if let Some(Level::Array(index)) = path.last_mut() {
+                    *index += 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    render(&path)
+}
+
+/// How far the string that `text` continues goes on, its closing quote not counted.
+fn string_length(text: &[u8]) -> usize {
+    let mut from = 0;
+    while let Some(quote) = memchr::memchr(b'"', &text[from..]) {
+        let end = from + quote;
+        let backslashes = text[..end].iter().rev().take_while(|&&byte| byte == b'\\').count();
+        if backslashes % 2 == 0 {
+            return end;
+        }
+        from = end + 1;
+    }
+    text.len()
+}
+
+fn render(path: &[Level<'_>]) -> String {
+    let mut rendered = String::new();
+    for level in path {
+        match level {
+            Level::Object([]) => {}
+            Level::Object(name) => {
+                if !rendered.is_empty() {
+                    rendered.push('.');
+                }
+                rendered.push_str(&String::from_utf8_lossy(name));
+            }
+            Level::Array(index) => rendered.push_str(&format!("[{index}]")),
+        }
+    }
+    rendered
+}

@@ -1,0 +1,238 @@
+//! What can go wrong with one command.
+//!
+//! A [`Refusal`] is ours: the request was never accepted and nothing was sent. An [`ExecuteError`]
+//! is how an accepted command ended, when not with its `return`. What ends the whole connection is
+//! in `close`.
+//!
+//! No text here repeats a value of a request or a reply: a value may be a secret. Only what the
+//! server itself wrote as an error's description ([`CommandError::desc`]) is passed on.
+
+use alloc::boxed::Box;
+use core::{error::Error, fmt};
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::close::CloseReason;
+
+/// Why a request was not accepted. Nothing was sent, and the connection is as it was.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The request asks for out-of-band execution, which was not negotiated on this connection.
+    OobNotNegotiated,
+    /// The request carries a descriptor, which this transport cannot pass.
+    NoDescriptors,
+    /// An out-of-band request carries a descriptor: QEMU would attach it to some other command.
+    DescriptorOutOfBand,
+    /// More than 64 MiB or 2 Mi JSON tokens: QEMU would answer without an id.
+    TooLarge,
+    /// Nested deeper than 1,024 levels, the command itself included: as above.
+    TooDeep,
+    /// The arguments are no JSON that QEMU reads.
+    InvalidJson(JsonFault),
+    /// As many commands, or bytes of them, wait for their turn as [`Config`](crate::Config) allows.
+    QueueFull,
+    /// [`close`](crate::Connection::close) was called.
+    Closing,
+    /// The connection has ended, for this reason.
+    Closed(CloseReason),
+}
+
+/// What is wrong with the JSON of a request. Offsets are bytes from the start of the encoded
+/// command, or of the text given to [`raw_arguments`](crate::Request::raw_arguments).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum JsonFault {
+    /// The text is no JSON from here on.
+    Syntax {
+        /// Where.
+        offset: usize,
+    },
+    /// `arguments` must be a JSON object.
+    NotAnObject,
+    /// The arguments' `Serialize` failed (a map whose keys are no strings, for instance).
+    NotSerializable,
+    /// A member's name stands twice in one object, which ends here.
+    DuplicateMember {
+        /// Where.
+        offset: usize,
+    },
+    /// Half of a surrogate pair.
+    LoneSurrogate {
+        /// Where.
+        offset: usize,
+    },
+    /// A Unicode noncharacter, such as U+FFFF.
+    Noncharacter {
+        /// Where.
+        offset: usize,
+    },
+}
+
+/// How one command ended, when not with the server's `return`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ExecuteError {
+    /// The server's answer is an error.
+    Command(CommandError),
+    /// Not a byte of it was claimed for sending: safe to try again on another connection.
+    NotSent(CloseReason),
+    /// Claimed for sending, even in part, and not answered: it may have run.
+    Unanswered(CloseReason),
+}
+
+/// The server's `error`: a class for programs and a description for people.
+///
+/// QMP specification, section "Commands Responses", "error".
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct CommandError {
+    /// The error's class.
+    #[serde(default)]
+    pub class: ErrorClass,
+    /// A text for people, in English. It is no part of any interface and may change.
+    #[serde(default)]
+    pub desc: Box<str>,
+}
+
+/// The class of a [`CommandError`].
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ErrorClass {
+    /// Most errors: what went wrong is told by the description alone.
+    #[default]
+    GenericError,
+    /// The command is unknown, or not available now.
+    CommandNotFound,
+    /// A device's guest part has not been activated.
+    DeviceNotActive,
+    /// No such device.
+    DeviceNotFound,
+    /// KVM lacks what is needed.
+    KvmMissingCap,
+    /// Any other class, as the server wrote it.
+    Other(Box<str>),
+}
+
+impl<'de> Deserialize<'de> for ErrorClass {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl de::Visitor<'_> for Visitor {
+            type Value = ErrorClass;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an error class")
+            }
+            fn visit_str<E: de::Error>(self, name: &str) -> Result<ErrorClass, E> {
+                Ok(ErrorClass::from(name))
+            }
+        }
+        deserializer.deserialize_str(Visitor)
+    }
+}
+
+impl From<&str> for ErrorClass {
+    fn from(name: &str) -> Self {
+        match name {
+            "GenericError" => Self::GenericError,
+            "CommandNotFound" => Self::CommandNotFound,
+            "DeviceNotActive" => Self::DeviceNotActive,
+            "DeviceNotFound" => Self::DeviceNotFound,
+            "KVMMissingCap" => Self::KvmMissingCap,
+            other => Self::Other(other.into()),
+        }
+    }
+}
+
+impl ErrorClass {
+    /// The class as it stands on the wire.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::GenericError => "GenericError",
+            Self::CommandNotFound => "CommandNotFound",
+            Self::DeviceNotActive => "DeviceNotActive",
+            Self::DeviceNotFound => "DeviceNotFound",
+            Self::KvmMissingCap => "KVMMissingCap",
+            Self::Other(name) => name,
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::OobNotNegotiated => f.write_str("out-of-band execution was not negotiated"),
+            Self::NoDescriptors => f.write_str("this transport cannot pass a file descriptor"),
+            Self::DescriptorOutOfBand => {
+                f.write_str("an out-of-band command cannot carry a file descriptor")
+            }
+            Self::TooLarge => {
+                f.write_str("the command is larger than QEMU reads (64 MiB, 2 Mi tokens)")
+            }
+            Self::TooDeep => {
+                f.write_str("the command is nested deeper than QEMU reads (1,024 levels)")
+            }
+            Self::InvalidJson(fault) => write!(f, "the arguments cannot be sent: {fault}"),
+            Self::QueueFull => f.write_str("too many commands wait for their turn"),
+            Self::Closing => f.write_str("the connection is closing"),
+            Self::Closed(reason) => write!(f, "the connection is closed: {reason}"),
+        }
+    }
+}
+
+impl fmt::Display for JsonFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Syntax { offset } => write!(f, "no JSON at byte {offset}"),
+            Self::NotAnObject => f.write_str("they must be a JSON object"),
+            Self::NotSerializable => f.write_str("they cannot be written as JSON"),
+            Self::DuplicateMember { offset } => {
+                write!(f, "a member stands twice in the object that ends at byte {offset}")
+            }
+            Self::LoneSurrogate { offset } => {
+                write!(f, "half a surrogate pair at byte {offset}")
+            }
+            Self::Noncharacter { offset } => {
+                write!(f, "a Unicode noncharacter at byte {offset}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for ExecuteError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(error) => error.fmt(f),
+            Self::NotSent(reason) => write!(f, "the command was not sent: {reason}"),
+            Self::Unanswered(reason) => {
+                write!(f, "the command was sent, at least in part, and not answered: {reason}")
+            }
+        }
+    }
+}
+
+impl fmt::Display for CommandError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.class.as_str(), self.desc)
+    }
+}
+
+impl Error for Refusal {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::InvalidJson(fault) => Some(fault),
+            Self::Closed(reason) => Some(reason),
+            _ => None,
+        }
+    }
+}
+
+impl Error for ExecuteError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Command(_) => None,
+            Self::NotSent(reason) | Self::Unanswered(reason) => Some(reason),
+        }
+    }
+}
+
+impl Error for JsonFault {}
+impl Error for CommandError {}

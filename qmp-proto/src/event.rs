@@ -1,0 +1,117 @@
+//! Something that happened at the server, decoded where it is used.
+
+use alloc::borrow::Cow;
+use core::{fmt, str};
+
+use bytes::Bytes;
+use serde::{Deserialize, de::DeserializeOwned};
+
+use crate::decode::DecodeError;
+use crate::raw::Raw;
+use crate::text::{Span, Text};
+
+/// Something that happened at the server, as it was sent. Cloning is cheap.
+///
+/// QMP specification, section "Asynchronous events".
+#[derive(Clone, PartialEq, Eq)]
+pub struct Event {
+    bytes: Bytes,
+    name: Span,
+    data: Span,
+    timestamp: Span,
+}
+
+/// When an event happened, by the server's clock. Both parts are -1 where that clock failed.
+///
+/// Timestamps are not monotonic: QEMU holds some events back for up to a second.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+pub struct Timestamp {
+    /// Seconds since the epoch.
+    pub seconds: i64,
+    /// Microseconds, in addition.
+    pub microseconds: i64,
+}
+
+/// The data of an event of one name, decoded.
+pub trait TypedEvent: DeserializeOwned {
+    /// The event's name, `SHUTDOWN` for instance.
+    const NAME: &'static str;
+}
+
+impl Event {
+    /// Keeps the parts of a message. `name` is the JSON string, `decoded` what it stands for.
+    pub(crate) fn keep(
+        text: &Text<'_>,
+        name: Span,
+        decoded: Cow<'_, str>,
+        data: Span,
+        timestamp: Span,
+    ) -> Self {
+        match decoded {
+            Cow::Borrowed(_) => {
+                let inner = Span::new(name.range().start + 1, name.range().end - 1);
+                let (bytes, [name, data, timestamp]) = text.keep([inner, data, timestamp]);
+                Self { bytes, name, data, timestamp }
+            }
+            Cow::Owned(decoded) => {
+                let bytes = text.bytes();
+                let (data, timestamp) = (&bytes[data.range()], &bytes[timestamp.range()]);
+                Self::from_parts(decoded.as_bytes(), data, timestamp)
+            }
+        }
+    }
+
+    /// No server writes an event's name with escapes, so this may copy.
+    fn from_parts(name: &[u8], data: &[u8], timestamp: &[u8]) -> Self {
+        let (name_end, data_end) = (name.len(), name.len() + data.len());
+        Self {
+            bytes: Bytes::from([name, data, timestamp].concat()),
+            name: Span::new(0, name_end),
+            data: Span::new(name_end, data_end),
+            timestamp: Span::new(data_end, data_end + timestamp.len()),
+        }
+    }
+
+    /// The event's name, `SHUTDOWN` for instance.
+    pub fn name(&self) -> &str {
+        str::from_utf8(&self.bytes[self.name.range()]).unwrap_or_default()
+    }
+
+    /// When it happened; `None` where the server gave no timestamp that can be read.
+    pub fn timestamp(&self) -> Option<Timestamp> {
+        serde_json::from_slice(&self.bytes[self.timestamp.range()]).ok()
+    }
+
+    /// The event's data, where it has any.
+    pub fn data(&self) -> Option<Raw> {
+        (!self.data.is_empty()).then(|| Raw::part(&self.bytes, self.data))
+    }
+
+    /// The event's data decoded, where the event is a `T`; `None` where it is another event.
+    ///
+    /// An event without data is decoded as if its data were `{}`.
+    ///
+    /// # Errors
+    ///
+    /// Where the data does not fit `T`. The event itself is as good as before.
+    pub fn parse_as<T: TypedEvent>(&self) -> Option<Result<T, DecodeError>> {
+        let data = || self.data().unwrap_or(Raw::from_static("{}"));
+        (self.name() == T::NAME).then(|| data().parse())
+    }
+
+    /// How many bytes this event keeps in memory, its own fields not counted.
+    pub fn len_in_memory(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+/// The data's length alone: it may hold a secret.
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("name", &self.name())
+            .field("timestamp", &self.timestamp())
+            .field("data", &format_args!("{} bytes", self.data.len()))
+            .finish()
+    }
+}

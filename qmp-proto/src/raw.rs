@@ -1,0 +1,125 @@
+//! Raw JSON of a payload, decoded where it is used.
+
+use alloc::boxed::Box;
+use alloc::string::ToString;
+use core::fmt;
+
+use bytes::Bytes;
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde_json::value::RawValue;
+
+use crate::decode::DecodeError;
+use crate::text::{Span, Text};
+
+/// The JSON text of a `return`, an event's `data` or another payload, as the server wrote it.
+///
+/// Nothing has checked it yet: a payload that is no JSON, or does not fit the type asked for,
+/// fails [`parse`](Self::parse) and nothing else. Cloning is cheap; the bytes are shared.
+///
+/// A `Raw` may also stand in a type of yours, for a part that is to stay undecoded.
+///
+/// ```
+/// use qmp_proto::Raw;
+///
+/// let raw = Raw::from_static(r#"{"status": "running", "running": true}"#);
+/// let status: serde_json::Value = raw.parse()?;
+/// assert_eq!(status["status"], "running");
+/// # Ok::<(), qmp_proto::DecodeError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct Raw {
+    bytes: Bytes,
+}
+
+impl Raw {
+    /// A payload known when the program was written.
+    pub const fn from_static(json: &'static str) -> Self {
+        Self { bytes: Bytes::from_static(json.as_bytes()) }
+    }
+
+    /// Keeps `span` of a message.
+    pub(crate) fn keep(text: &Text<'_>, span: Span) -> Self {
+        let (mut bytes, [kept]) = text.keep([span]);
+        bytes.truncate(kept.range().end);
+        Self { bytes: bytes.split_off(kept.range().start) }
+    }
+
+    pub(crate) fn from_number(number: u64) -> Self {
+        Self { bytes: Bytes::from(number.to_string()) }
+    }
+
+    /// A part of a message that is kept already.
+    pub(crate) fn part(bytes: &Bytes, span: Span) -> Self {
+        Self { bytes: bytes.slice(span.range()) }
+    }
+
+    /// Decodes the payload, borrowing from it where `T` does.
+    ///
+    /// # Errors
+    ///
+    /// [`DecodeError`] says what was expected and where, never what value came. Nesting beyond 128
+    /// levels is such an error, unless the feature `deep` is on: then everything that the
+    /// connection's `max_depth` lets through is decoded, on a stack that grows on the heap.
+    pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DecodeError> {
+        decode(&self.bytes).map_err(|error| DecodeError::new::<T>(&self.bytes, &error))
+    }
+
+    /// The payload's text.
+    ///
+    /// # Errors
+    ///
+    /// Where it is no UTF-8. QEMU writes ASCII alone.
+    pub fn as_str(&self) -> Result<&str, DecodeError> {
+        core::str::from_utf8(&self.bytes)
+            .map_err(|error| DecodeError::not_utf8(&self.bytes, error.valid_up_to()))
+    }
+
+    /// The payload's bytes.
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// The payload's bytes, not copied.
+    pub fn into_bytes(self) -> Bytes {
+        self.bytes
+    }
+}
+
+#[cfg(not(feature = "deep"))]
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
+    serde_json::from_slice(bytes)
+}
+
+/// The framer has bounded the depth, so the stack that this may take is bounded too.
+#[cfg(feature = "deep")]
+fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
+    let mut json = serde_json::Deserializer::from_slice(bytes);
+    json.disable_recursion_limit();
+    let value = T::deserialize(serde_stacker::Deserializer::new(&mut json))?;
+    json.end()?;
+    Ok(value)
+}
+
+/// The length alone: a payload may hold a secret, and 76 MB.
+impl fmt::Debug for Raw {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Raw({} bytes)", self.bytes.len())
+    }
+}
+
+/// From serde_json's deserializers alone.
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let json: Box<str> = Box::<RawValue>::deserialize(deserializer)
+            .map_err(|_| de::Error::custom("no JSON"))?
+            .into();
+        Ok(Self { bytes: Bytes::from(json.into_string()) })
+    }
+}
+
+/// To serde_json's serializers alone; fails where the payload is no JSON.
+impl Serialize for Raw {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.parse::<&RawValue>().map_err(ser::Error::custom)?.serialize(serializer)
+    }
+}

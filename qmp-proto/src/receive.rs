@@ -1,0 +1,140 @@
+//! What a connection does with each message that comes.
+
+use crate::close::{CloseReason, NotQmp, Violation};
+use crate::command::{self, CommandId, Request};
+use crate::connection::Connection;
+use crate::error::{CommandError, ExecuteError};
+use crate::event::Event;
+use crate::message::{Greeting, Message, Reply, ReplyId};
+use crate::output::{Output, Stray};
+use crate::raw::Raw;
+use crate::state::{Phase, Trigger};
+
+impl<F> Connection<F> {
+    /// Reads messages until the bytes, or the connection, come to an end.
+    pub(crate) fn receive(&mut self, mut input: &[u8]) {
+        while self.phase != Phase::Closed {
+            let message = match self.framer.next(&mut input) {
+                Ok(Some(frame)) => Message::read(&frame),
+                Ok(None) => break,
+                Err(violation) => Err(violation),
+            };
+            match message {
+                Ok(message) => self.handle_message(message),
+                Err(violation) => self.violation(violation),
+            }
+        }
+    }
+
+    fn handle_message(&mut self, message: Message) {
+        match (message, self.phase) {
+            (Message::Greeting(greeting), Phase::Greeting) => self.negotiate(greeting),
+            (Message::Greeting(_), _) => self.violation(Violation::SecondGreeting),
+            (_, Phase::Greeting) => self.end(CloseReason::NotQmp(NotQmp::OtherJson)),
+            (Message::Event(event), _) => self.handle_event(event),
+            (Message::Reply(reply), Phase::Negotiating) => self.handle_reply_to_handshake(reply),
+            (Message::Reply(reply), _) => self.handle_reply(reply),
+        }
+    }
+
+    /// Before the greeting, an object that is no message at all means that this is no QMP.
+    fn violation(&mut self, violation: Violation) {
+        let reason = match (self.phase, &violation) {
+            (Phase::Greeting, Violation::Envelope { .. }) => CloseReason::NotQmp(NotQmp::OtherJson),
+            _ => CloseReason::Violation(violation),
+        };
+        self.end(reason);
+    }
+
+    /// QMP specification, section "Capabilities Negotiation".
+    fn negotiate(&mut self, greeting: Greeting) {
+        #[derive(serde::Serialize)]
+        struct Enable {
+            enable: [&'static str; 1],
+        }
+        let Some(phase) = self.phase.after(Trigger::Greeted) else {
+            return;
+        };
+        self.phase = phase;
+        if self.config.oob && greeting.capabilities.iter().any(|offered| offered == "oob") {
+            self.window.enable_oob();
+        }
+        let enable = self.window.oob().then_some(Enable { enable: ["oob"] });
+        let request = Request::<_, F>::new("qmp_capabilities").arguments(enable);
+        // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
+        let _ = command::encode(self.wire.text(), &request, self.handshake);
+        self.greeting = Some(greeting);
+    }
+
+    fn handle_reply_to_handshake(&mut self, reply: Reply) {
+        if reply.id != ReplyId::Number(self.handshake) {
+            return self.stray(reply);
+        }
+        match (reply.outcome, self.phase.after(Trigger::Accepted), self.greeting.clone()) {
+            (Ok(_), Some(phase), Some(greeting)) => {
+                self.phase = phase;
+                self.outputs.push_back(Output::Ready(greeting));
+            }
+            (Err(error), ..) => self.end(CloseReason::NegotiationRefused(error)),
+            _ => {}
+        }
+    }
+
+    fn handle_reply(&mut self, reply: Reply) {
+        match (&reply.id, &reply.outcome) {
+            (ReplyId::Number(id), _) if self.window.get(*id).is_some() => {
+                self.attributed = false;
+                self.settle(*id, reply.outcome);
+            }
+            (ReplyId::Absent, Err(_)) => self.handle_error_without_id(reply),
+            _ => self.stray(reply),
+        }
+    }
+
+    /// The server could not read a command, so it does not know whose fault this is. One bad input
+    /// may give many such errors: only the first is taken for an answer.
+    fn handle_error_without_id(&mut self, reply: Reply) {
+        match (reply.outcome, self.window.only()) {
+            (outcome @ Err(_), Some(id)) if !self.attributed => {
+                self.attributed = true;
+                self.settle(id, outcome);
+            }
+            (Err(error), None) if !self.attributed && !self.window.is_empty() => {
+                self.violation(Violation::UnattributableError(error));
+            }
+            (outcome, _) => self.stray(Reply { id: ReplyId::Absent, outcome }),
+        }
+    }
+
+    fn settle(&mut self, id: u64, outcome: Result<Raw, CommandError>) {
+        let Some(flight) = self.window.leave(id, outcome.is_ok()) else {
+            return;
+        };
+        if flight.quit && outcome.is_err() {
+            self.shutting_down = false;
+        }
+        if !flight.cancelled {
+            let outcome = outcome.map_err(ExecuteError::Command);
+            self.outputs.push_back(Output::Reply(CommandId(id), outcome));
+        }
+        self.close_if_drained();
+    }
+
+    fn stray(&mut self, reply: Reply) {
+        self.strays += 1;
+        let id = match reply.id {
+            ReplyId::Absent => None,
+            ReplyId::Number(number) => Some(Raw::from_number(number)),
+            ReplyId::Other(id) => Some(id),
+        };
+        self.outputs.push_back(Output::Stray(Stray { id, outcome: reply.outcome }));
+    }
+
+    fn handle_event(&mut self, event: Event) {
+        // quit is the last command on the wire, so it is sent when the wire is empty.
+        if self.window.quitting() && self.wire.is_empty() && event.name() == "SHUTDOWN" {
+            self.shutting_down = true;
+        }
+        self.outputs.push_back(Output::Event(event));
+    }
+}

@@ -1,0 +1,85 @@
+//! Where the bytes of a message are, and how a part of them is kept.
+
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use bytes::Bytes;
+
+/// A buffer up to this size is kept whole rather than copied again; the payload of a larger one
+/// keeps it only when it is most of it. So nothing small keeps something big alive.
+const SMALL: usize = 4096;
+
+/// A range of bytes that can be copied.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    start: usize,
+    end: usize,
+}
+
+impl Span {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
+        Self { start, end }
+    }
+
+    pub(crate) fn range(self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    pub(crate) fn len(self) -> usize {
+        self.end - self.start
+    }
+
+    pub(crate) fn is_empty(self) -> bool {
+        self.len() == 0
+    }
+
+    /// The same span without JSON's white space at its ends.
+    pub(crate) fn trim(mut self, text: &[u8]) -> Self {
+        let is_space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
+        while self.start < self.end && is_space(text[self.start]) {
+            self.start += 1;
+        }
+        while self.start < self.end && is_space(text[self.end - 1]) {
+            self.end -= 1;
+        }
+        self
+    }
+}
+
+/// The bytes of one message: lent by the caller of `handle_input` where they came in one piece,
+/// in a buffer of their own where they did not.
+#[derive(Clone, Debug)]
+pub(crate) enum Text<'a> {
+    Lent(&'a [u8]),
+    Owned(Bytes),
+}
+
+impl Text<'_> {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Lent(bytes) => bytes,
+            Self::Owned(bytes) => bytes,
+        }
+    }
+
+    /// Keeps the bytes of `spans`, copying them at most once, and tells where they are now.
+    pub(crate) fn keep<const N: usize>(&self, spans: [Span; N]) -> (Bytes, [Span; N]) {
+        let kept = spans.iter().map(|span| span.len()).sum::<usize>();
+        match self {
+            Self::Owned(bytes) if bytes.len() <= SMALL || kept >= bytes.len() / 2 => {
+                (bytes.clone(), spans)
+            }
+            _ => copy(self.bytes(), spans, kept),
+        }
+    }
+}
+
+fn copy<const N: usize>(text: &[u8], spans: [Span; N], kept: usize) -> (Bytes, [Span; N]) {
+    let mut copied = Vec::with_capacity(kept);
+    let spans = spans.map(|span| {
+        let start = copied.len();
+        copied.extend_from_slice(&text[span.range()]);
+        Span::new(start, copied.len())
+    });
+    (Bytes::from(copied), spans)
+}
