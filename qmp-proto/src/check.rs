@@ -12,9 +12,9 @@ use memchr::memchr2;
 
 use crate::error::{JsonFault, Refusal};
 
-/// QEMU's own limits.
-const MAX_BYTES: usize = 64 << 20;
-const MAX_TOKENS: usize = 2 << 20;
+/// QEMU's own limits, less some room for the command's id, which comes last.
+const MAX_BYTES: usize = (64 << 20) - 64;
+const MAX_TOKENS: usize = (2 << 20) - 8;
 const MAX_DEPTH: usize = 1024;
 
 /// Checks one encoded command.

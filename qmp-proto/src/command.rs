@@ -1,15 +1,14 @@
-//! Commands and how they are written: `{"execute": …, "arguments": {…}, "id": N}`.
+//! Commands, with a type of their own or without.
 
 use alloc::borrow::Cow;
-use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::value::RawValue;
 
-use crate::check;
 use crate::decode::DecodeError;
+use crate::encode::Prepared;
 use crate::error::{JsonFault, Refusal};
 use crate::raw::Raw;
 
@@ -147,6 +146,19 @@ impl<A, F> Request<A, F> {
         self
     }
 
+    /// Encodes it now, for [`execute_prepared`](crate::Connection::execute_prepared): where a
+    /// connection is behind a lock, the work is done before the lock is taken.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](crate::Connection::execute), as far as the connection does not matter.
+    pub fn prepare(self) -> Result<Prepared<F>, Refusal>
+    where
+        A: Serialize,
+    {
+        Prepared::new(self)
+    }
+
     /// The command's name.
     pub fn name(&self) -> &str {
         &self.name
@@ -156,67 +168,4 @@ impl<A, F> Request<A, F> {
     pub(crate) fn is_quit(&self) -> bool {
         self.name == "quit"
     }
-}
-
-/// Appends a request to `buffer`, or leaves it as it was and says why QEMU could not answer it.
-pub(crate) fn encode<A: Serialize, F>(
-    buffer: &mut Vec<u8>,
-    request: &Request<A, F>,
-    id: u64,
-) -> Result<(), Refusal> {
-    let start = buffer.len();
-    let written = write(buffer, request, id).and_then(|()| check::check(&buffer[start..]));
-    if written.is_err() {
-        buffer.truncate(start);
-    } else if !request.is_quit() {
-        // A byte behind quit turns the server's orderly end into a reset.
-        buffer.push(b'\n');
-    }
-    written
-}
-
-fn write<A: Serialize, F>(
-    buffer: &mut Vec<u8>,
-    request: &Request<A, F>,
-    id: u64,
-) -> Result<(), Refusal> {
-    let verb: &[u8] = if request.out_of_band { b"{\"exec-oob\":" } else { b"{\"execute\":" };
-    buffer.extend_from_slice(verb);
-    serialize(buffer, &*request.name)?;
-    write_arguments(buffer, &request.arguments)?;
-    buffer.extend_from_slice(b",\"id\":");
-    serialize(buffer, &id)?;
-    buffer.push(b'}');
-    Ok(())
-}
-
-fn write_arguments<A: Serialize>(buffer: &mut Vec<u8>, arguments: &A) -> Result<(), Refusal> {
-    let before = buffer.len();
-    buffer.extend_from_slice(b",\"arguments\":");
-    let start = buffer.len();
-    serialize(buffer, arguments)?;
-    match buffer[start..] {
-        [b'{', ..] => Ok(()),
-        [b'n', ..] => {
-            buffer.truncate(before);
-            Ok(())
-        }
-        _ => Err(Refusal::InvalidJson(JsonFault::NotAnObject)),
-    }
-}
-
-fn serialize<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), Refusal> {
-    append(buffer, value).map_err(|_| Refusal::InvalidJson(JsonFault::NotSerializable))
-}
-
-#[cfg(feature = "std")]
-fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
-    serde_json::to_writer(buffer, value)
-}
-
-/// Without std, serde_json writes into a vector of its own alone.
-#[cfg(not(feature = "std"))]
-fn append<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
-    buffer.extend_from_slice(&serde_json::to_vec(value)?);
-    Ok(())
 }

@@ -1,7 +1,6 @@
 //! The client's end of a connection, as a state machine.
 
 use alloc::collections::VecDeque;
-use alloc::vec::Vec;
 use core::convert::Infallible;
 
 use serde::Serialize;
@@ -9,6 +8,7 @@ use serde::Serialize;
 use crate::close::{CloseReason, IoFailure};
 use crate::command::{CommandId, Request};
 use crate::config::Config;
+use crate::encode::Prepared;
 use crate::error::{ExecuteError, Refusal};
 use crate::framer::Framer;
 use crate::message::Greeting;
@@ -19,6 +19,9 @@ use crate::raw::Raw;
 use crate::state::{Phase, Trigger};
 use crate::window::Window;
 use crate::wire::{Transmit, Wire};
+
+/// How many outputs there is room for when none waits.
+const KEPT_OUTPUTS: usize = 64;
 
 /// The client's end of a QMP connection: bytes in, greetings, replies and events out.
 ///
@@ -45,9 +48,9 @@ pub struct Connection<F = Infallible> {
     pub(crate) greeting: Option<Greeting>,
     /// The id of `qmp_capabilities`; the commands' ids follow it.
     pub(crate) handshake: u64,
-    next_id: u64,
-    in_band: Queue<F>,
-    out_of_band: Queue<F>,
+    pub(crate) next_id: u64,
+    pub(crate) in_band: Queue<F>,
+    pub(crate) out_of_band: Queue<F>,
     pub(crate) window: Window,
     pub(crate) wire: Wire<F>,
     /// An error without an id was attributed: until the next reply of ours, no other is.
@@ -56,7 +59,7 @@ pub struct Connection<F = Infallible> {
     pub(crate) shutting_down: bool,
     pub(crate) outputs: VecDeque<Output>,
     pub(crate) strays: u64,
-    close_reason: Option<CloseReason>,
+    pub(crate) close_reason: Option<CloseReason>,
 }
 
 impl<F> Connection<F> {
@@ -66,7 +69,7 @@ impl<F> Connection<F> {
     /// answer them. Any number will do that is not the same each time; it needs no secrecy.
     pub fn new(config: Config, nonce: u64) -> Self {
         // 52 bits, so that ids stay exact in a JSON parser that knows doubles alone.
-        let handshake = (nonce >> 12).max(1);
+        let handshake = (spread(nonce) >> 12).max(1);
         Self {
             opening: Opening::default(),
             framer: Framer::new(config.max_message, config.max_depth),
@@ -96,19 +99,22 @@ impl<F> Connection<F> {
     ///
     /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
     pub fn execute<A: Serialize>(&mut self, request: Request<A, F>) -> Result<CommandId, Refusal> {
-        self.check_acceptable(&request)?;
+        self.check_acceptable(request.out_of_band, request.descriptor.is_some())?;
         let id = self.next_id;
-        let queue = match request.out_of_band {
-            true => &mut self.out_of_band,
-            false => &mut self.in_band,
-        };
-        queue.push(request, id)?;
-        self.next_id += 1;
-        if self.queued_bytes() > self.config.max_queued_bytes && self.queued_commands() > 1 {
-            let _ = self.withdraw(id);
-            return Err(Refusal::QueueFull);
-        }
-        Ok(CommandId(id))
+        self.queue(request.out_of_band).push(request, id)?;
+        self.accepted(id)
+    }
+
+    /// As [`execute`](Self::execute), for a request that is encoded already.
+    ///
+    /// # Errors
+    ///
+    /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
+    pub fn execute_prepared(&mut self, prepared: Prepared<F>) -> Result<CommandId, Refusal> {
+        self.check_acceptable(prepared.out_of_band, prepared.descriptor.is_some())?;
+        let id = self.next_id;
+        self.queue(prepared.out_of_band).push_prepared(prepared, id);
+        self.accepted(id)
     }
 
     /// Withdraws a command that was not claimed yet, or lets its reply be dropped when it comes.
@@ -130,7 +136,7 @@ impl<F> Connection<F> {
     /// [`Output::Closed`]. Before [`Output::Ready`] that is at once.
     ///
     /// When it comes, drop the transport. How long to wait for it is the application's choice;
-    /// dropping the transport earlier loses the replies, nothing else.
+    /// [`abort`](Self::abort) ends the wait.
     pub fn close(&mut self) {
         let Some(phase) = self.phase.after(Trigger::CloseAsked) else {
             return;
@@ -141,6 +147,12 @@ impl<F> Connection<F> {
         self.phase = phase;
         self.end_queued(&CloseReason::Requested);
         self.close_if_drained();
+    }
+
+    /// Ends the connection here and now; drop the transport then. Replies owed are not awaited, and
+    /// what was claimed in part stays torn on the wire.
+    pub fn abort(&mut self) {
+        self.end(CloseReason::Requested);
     }
 
     /// What to send now: as many commands as may share one write. `None` if nothing.
@@ -178,7 +190,7 @@ impl<F> Connection<F> {
     pub fn handle_eof(&mut self) {
         let reason = match self.opening.at_eof() {
             Err(speaker) => CloseReason::NotQmp(speaker),
-            Ok(()) if self.window.quitting() => CloseReason::Quit,
+            Ok(()) if self.quit_sent() => CloseReason::Quit,
             Ok(()) => CloseReason::Eof { mid_message: self.framer.mid_message() },
         };
         self.end(reason);
@@ -187,14 +199,18 @@ impl<F> Connection<F> {
     /// Takes in that the transport failed.
     pub fn handle_failure(&mut self, failure: IoFailure) {
         self.end(match failure {
-            IoFailure::Reset if self.window.quitting() => CloseReason::Quit,
+            IoFailure::Reset if self.quit_sent() => CloseReason::Quit,
             failure => CloseReason::Failed(failure),
         });
     }
 
     /// What has happened, the oldest first. Call it until it gives `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+        let output = self.outputs.pop_front();
+        if self.outputs.is_empty() {
+            self.outputs.shrink_to(KEPT_OUTPUTS);
+        }
+        output
     }
 
     /// Whether no command waits for its turn and no reply is owed, those of cancelled commands and
@@ -235,64 +251,14 @@ impl<F> Connection<F> {
         self.strays
     }
 
-    fn check_acceptable<A>(&self, request: &Request<A, F>) -> Result<(), Refusal> {
-        match &self.close_reason {
-            Some(reason) => return Err(Refusal::Closed(reason.clone())),
-            None if self.phase == Phase::Closing => return Err(Refusal::Closing),
-            None => {}
-        }
-        if request.out_of_band && !self.window.oob() {
-            return Err(Refusal::OobNotNegotiated);
-        }
-        if request.descriptor.is_some() && !self.config.descriptors {
-            return Err(Refusal::NoDescriptors);
-        }
-        if request.descriptor.is_some() && request.out_of_band {
-            return Err(Refusal::DescriptorOutOfBand);
-        }
-        if self.queued_commands() + self.window.len() >= self.config.max_queued {
-            return Err(Refusal::QueueFull);
-        }
-        Ok(())
+    /// Whether all of `quit` has gone out. Nothing goes behind it, so the wire is empty then.
+    pub(crate) fn quit_sent(&self) -> bool {
+        self.window.quitting() && self.wire.is_empty()
     }
 
-    fn queued_commands(&self) -> usize {
-        self.in_band.commands() + self.out_of_band.commands()
-    }
-
-    fn queued_bytes(&self) -> usize {
-        self.in_band.bytes() + self.out_of_band.bytes()
-    }
-
-    fn withdraw(&mut self, id: u64) -> Option<Option<F>> {
-        let command = match self.in_band.withdraw(id) {
-            Some(command) => command,
-            None => self.out_of_band.withdraw(id)?,
-        };
-        Some(command.descriptor)
-    }
-
-    /// Moves the command whose turn it is to the wire.
-    fn claim_next(&mut self) -> bool {
-        if self.phase != Phase::Ready {
-            return false;
-        }
-        let mut queues = [&mut self.out_of_band, &mut self.in_band].into_iter();
-        let admitted = |queue: &&mut Queue<F>| {
-            queue.front().is_some_and(|command| self.window.admits(command))
-        };
-        let Some(queue) = queues.find(admitted) else {
-            return false;
-        };
-        let start = self.wire.end();
-        let Some(command) = queue.pop_into(self.wire.text()) else {
-            return false;
-        };
-        self.window.enter(&command, start);
-        if let Some(descriptor) = command.descriptor {
-            self.wire.attach(descriptor, start);
-        }
-        true
+    /// Whether this connection has given out that id.
+    pub(crate) fn is_ours(&self, id: u64) -> bool {
+        (self.handshake..self.next_id).contains(&id)
     }
 
     /// A reply has left the window: an orderly close may be complete.
@@ -305,10 +271,8 @@ impl<F> Connection<F> {
     /// The connection has ended: everyone who waits is told, then that it has. The first reason
     /// stays.
     pub(crate) fn end(&mut self, reason: CloseReason) {
-        if self.phase == Phase::Closed {
-            return;
-        }
-        self.phase = Phase::Closed;
+        let Some(closed) = self.phase.after(Trigger::Ended) else { return };
+        self.phase = closed;
         for flight in self.window.clear() {
             let outcome = match flight.quit && self.shutting_down && reason == CloseReason::Quit {
                 true => Ok(Raw::from_static("{}")),
@@ -324,15 +288,13 @@ impl<F> Connection<F> {
         self.close_reason = Some(reason.clone());
         self.outputs.push_back(Output::Closed(reason));
     }
+}
 
-    fn end_queued(&mut self, reason: &CloseReason) {
-        let mut ids: Vec<u64> = Vec::with_capacity(self.queued_commands());
-        ids.extend(self.in_band.clear().iter().map(|command| command.id));
-        ids.extend(self.out_of_band.clear().iter().map(|command| command.id));
-        ids.sort_unstable();
-        self.outputs
-            .extend(ids.into_iter().map(|id| {
-                Output::Reply(CommandId(id), Err(ExecuteError::NotSent(reason.clone())))
-            }));
-    }
+/// Nonces may be close together, 1, 2 and 3; the ids that follow from them may not. This is the
+/// last step of splitmix64.
+fn spread(nonce: u64) -> u64 {
+    let mut bits = nonce.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    bits = (bits ^ (bits >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    bits = (bits ^ (bits >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    bits ^ (bits >> 31)
 }

@@ -41,7 +41,7 @@ pub enum DecodeErrorKind {
 
 impl DecodeError {
     pub(crate) fn new<T>(text: &[u8], error: &serde_json::Error) -> Self {
-        let message = error.to_string();
+        let message = message_of(error);
         let (kind, detail) = match error.classify() {
             Category::Data => (DecodeErrorKind::Mismatch, without_values(&message)),
             _ if message.starts_with("recursion limit exceeded") => {
@@ -96,7 +96,9 @@ impl fmt::Display for DecodeError {
                 }
             }
         }
-        if !self.member.is_empty() {
+        // The path to what is nested too deep is too long to be of use.
+        let too_deep = matches!(self.kind, DecodeErrorKind::TooDeep { .. });
+        if !self.member.is_empty() && !too_deep {
             write!(f, ", in `{}`", self.member)?;
         }
         write!(f, ", at byte {}", self.offset)
@@ -105,25 +107,69 @@ impl fmt::Display for DecodeError {
 
 impl Error for DecodeError {}
 
+/// serde_json's message without the place at its end. What serde had to buffer has no place.
+fn message_of(error: &serde_json::Error) -> String {
+    let mut message = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    if error.line() > 0 && message.ends_with(&place) {
+        message.truncate(message.len() - place.len());
+    }
+    message
+}
+
+/// The kinds of thing that serde and serde_json tell apart.
+const KINDS: [&str; 16] = [
+    "null",
+    "boolean",
+    "integer",
+    "floating point",
+    "character",
+    "string",
+    "byte array",
+    "unit value",
+    "Option value",
+    "newtype struct",
+    "sequence",
+    "map",
+    "enum",
+    "unit variant",
+    "newtype variant",
+    "tuple variant",
+];
+
 /// What may be repeated of serde's message: the names that the target type itself gave, and the
 /// kind of thing that came. A message of any other form may hold a value and is left out.
 fn without_values(message: &str) -> String {
-    let message = message.rsplit_once(" at line ").map_or(message, |(text, _)| text);
-    if message.starts_with("missing field `") || message.starts_with("duplicate field `") {
+    if names_a_field(message) {
         return message.to_owned();
     }
     let Some((came, expected)) = message.rsplit_once(", expected ") else {
         return String::new();
     };
+    // A type without variants or fields expects nothing: it was a value that did.
+    if expected.ends_with(", there are no variants") || expected.ends_with(", there are no fields")
+    {
+        return String::new();
+    }
     if let Some(came) = came.strip_prefix("invalid type: ") {
-        let came = came.split(['`', '"', ',']).next().unwrap_or_default().trim_end();
-        return format!("expected {expected}, found {came}");
+        let found = KINDS.iter().find(|kind| came.starts_with(**kind));
+        return match found {
+            Some(kind) => format!("expected {expected}, found {kind}"),
+            None => format!("expected {expected}"),
+        };
     }
     let known = ["invalid value: ", "invalid length ", "unknown variant `", "unknown field `"];
     if known.iter().any(|prefix| came.starts_with(prefix)) {
         return format!("expected {expected}");
     }
     String::new()
+}
+
+/// Whether serde says that a field is missing, or stands there twice, and nothing else.
+fn names_a_field(message: &str) -> bool {
+    let name = message.strip_prefix("missing field `");
+    let name = name.or_else(|| message.strip_prefix("duplicate field `"));
+    name.and_then(|name| name.strip_suffix('`')).is_some_and(|name| !name.contains('`'))
 }
 
 /// serde_json counts lines and columns; a payload is mostly one line.
@@ -140,40 +186,47 @@ fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
 
 /// One level of the path to a place in JSON text.
 enum Level<'a> {
-    Object(&'a [u8]),
+    /// With the name of the member that is being read.
+    Object(Option<&'a [u8]>),
     Array(usize),
 }
 
-/// The path to what stands before `offset`. The text may be no JSON at all.
+/// The path to what stands before `offset`. The text may be no JSON at all; only a string that
+/// stands where a name should is taken for one.
 fn member_at(text: &[u8], offset: usize) -> String {
     let text = &text[..offset];
     let mut path: Vec<Level<'_>> = Vec::new();
-    let (mut at, mut string): (usize, &[u8]) = (0, &[]);
+    let (mut at, mut string) = (0, None);
     while let Some(&byte) = text.get(at) {
         at += 1;
         match byte {
             b'"' => {
                 let end = at + string_length(&text[at..]);
-                string = &text[at..end];
+                string = Some(&text[at..end]);
                 at = end + 1;
+                continue;
             }
-            b'{' => path.push(Level::Object(&[])),
+            b'{' => path.push(Level::Object(None)),
             b'[' => path.push(Level::Array(0)),
             b'}' | b']' => {
                 path.pop();
             }
             b':' => {
-                if let Some(Level::Object(name)) = path.last_mut() {
+                if let Some(Level::Object(name @ None)) = path.last_mut() {
                     *name = string;
                 }
             }
-            b',' => {
-                if let Some(Level::Array(index)) = path.last_mut() {
-                    *index += 1;
-                }
-            }
-            _ => {}
+            b',' => match path.last_mut() {
+                Some(Level::Object(name)) => *name = None,
+                Some(Level::Array(index)) => *index += 1,
+                None => {}
+            },
+            _ => continue,
         }
+        string = None;
+    }
+    if let Some(Level::Object(name @ None)) = path.last_mut() {
+        *name = string;
     }
     render(&path)
 }
@@ -196,8 +249,8 @@ fn render(path: &[Level<'_>]) -> String {
     let mut rendered = String::new();
     for level in path {
         match level {
-            Level::Object([]) => {}
-            Level::Object(name) => {
+            Level::Object(None) => {}
+            Level::Object(Some(name)) => {
                 if !rendered.is_empty() {
                     rendered.push('.');
                 }

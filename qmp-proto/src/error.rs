@@ -7,6 +7,7 @@
 //! No text here repeats a value of a request or a reply: a value may be a secret. Only what the
 //! server itself wrote as an error's description ([`CommandError::desc`]) is passed on.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use core::{error::Error, fmt};
 
@@ -69,9 +70,8 @@ pub enum JsonFault {
     },
 }
 
-/// How one command ended, when not with the server's `return`.
+/// How one command ended, when not with the server's `return`. There is no fourth way.
 #[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum ExecuteError {
     /// The server's answer is an error.
     Command(CommandError),
@@ -84,13 +84,11 @@ pub enum ExecuteError {
 /// The server's `error`: a class for programs and a description for people.
 ///
 /// QMP specification, section "Commands Responses", "error".
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandError {
     /// The error's class.
-    #[serde(default)]
     pub class: ErrorClass,
     /// A text for people, in English. It is no part of any interface and may change.
-    #[serde(default)]
     pub desc: Box<str>,
 }
 
@@ -111,6 +109,34 @@ pub enum ErrorClass {
     KvmMissingCap,
     /// Any other class, as the server wrote it.
     Other(Box<str>),
+}
+
+/// Of a repeated member the last one counts, which serde's derived code would not allow.
+impl<'de> Deserialize<'de> for CommandError {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Visitor;
+        impl<'de> de::Visitor<'de> for Visitor {
+            type Value = CommandError;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object with class and desc")
+            }
+            fn visit_map<M: de::MapAccess<'de>>(
+                self,
+                mut map: M,
+            ) -> Result<CommandError, M::Error> {
+                let mut error = CommandError::default();
+                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
+                    match &*name {
+                        "class" => error.class = map.next_value()?,
+                        "desc" => error.desc = map.next_value()?,
+                        _ => drop(map.next_value::<de::IgnoredAny>()?),
+                    }
+                }
+                Ok(error)
+            }
+        }
+        deserializer.deserialize_map(Visitor)
+    }
 }
 
 impl<'de> Deserialize<'de> for ErrorClass {

@@ -13,6 +13,21 @@ use crate::text::{Span, Text};
 /// Something that happened at the server, as it was sent. Cloning is cheap.
 ///
 /// QMP specification, section "Asynchronous events".
+///
+/// ```
+/// use qmp_proto::{Config, Connection, Output, events::{Shutdown, ShutdownCause}};
+///
+/// let mut connection = <Connection>::new(Config::default(), 0);
+/// connection.handle_input(br#"{"QMP": {"capabilities": []}}"#);
+/// connection.handle_input(br#"{"event": "SHUTDOWN", "data": {"guest": true,
+///     "reason": "guest-shutdown"}, "timestamp": {"seconds": 1267061043, "microseconds": 0}}"#);
+/// let Some(Output::Event(event)) = connection.poll_output() else { panic!() };
+/// assert_eq!(event.name(), "SHUTDOWN");
+/// assert_eq!(event.timestamp().map(|at| at.seconds), Some(1267061043));
+/// let shutdown = event.parse_as::<Shutdown>().expect("its name")?;
+/// assert_eq!(shutdown.reason, ShutdownCause::GuestShutdown);
+/// # Ok::<(), qmp_proto::DecodeError>(())
+/// ```
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
     bytes: Bytes,

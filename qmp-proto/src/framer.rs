@@ -75,7 +75,7 @@ impl Framer {
         let text = if end.is_some() && self.buffer.is_empty() {
             Text::Lent(taken)
         } else {
-            self.buffer.extend_from_slice(taken);
+            self.append(taken);
             if end.is_none() {
                 return Ok(None);
             }
@@ -83,6 +83,16 @@ impl Framer {
             Text::Owned(Bytes::from(mem::take(&mut self.buffer)))
         };
         Ok(Some(Frame { text, members: &self.scanner.members }))
+    }
+
+    /// Makes room as a vector does, by doubling, but never for more than `max_message`.
+    fn append(&mut self, taken: &[u8]) {
+        let (length, room) = (self.buffer.len() + taken.len(), self.buffer.capacity());
+        if length > room {
+            let room = length.max(room.saturating_mul(2)).min(self.max_message);
+            self.buffer.reserve_exact(room - self.buffer.len());
+        }
+        self.buffer.extend_from_slice(taken);
     }
 
     /// Where in `input` the object ends. The verdict on its size does not depend on the chunking.

@@ -9,6 +9,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use crate::close::Violation;
 use crate::error::CommandError;
@@ -174,9 +175,13 @@ fn string(json: &[u8]) -> Option<Cow<'_, str>> {
 }
 
 fn read_greeting(text: &Text<'_>, span: Span) -> Result<Message, Violation> {
-    serde_json::from_slice(&text.bytes()[span.range()])
+    // By way of a map, of whose repeated members the last counts, and which is no array.
+    let members: Option<Map<String, Value>> =
+        serde_json::from_slice(&text.bytes()[span.range()]).ok();
+    members
+        .and_then(|members| serde_json::from_value(Value::Object(members)).ok())
         .map(Message::Greeting)
-        .map_err(|_| envelope("QMP", "an object with version and capabilities"))
+        .ok_or(envelope("QMP", "an object with version and capabilities"))
 }
 
 fn read_error(text: &Text<'_>, span: Span) -> Result<CommandError, Violation> {

@@ -89,7 +89,7 @@ mod tests {
     }
 
     #[test]
-    fn c07_names_who_speaks_first() {
+    fn c7_names_who_speaks_first() {
         let cases: [(&[u8], Result<(), NotQmp>); 12] = [
             (b"{\"QMP\"", Ok(())),
             (b"\r\n \xff\xff{", Ok(())),
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn c07_byte_by_byte_equals_whole_and_the_prefix_decides() {
+    fn c7_byte_by_byte_equals_whole_and_the_prefix_decides() {
         for (signature, speaker) in SIGNATURES {
             let mut opening = Opening::default();
             for (at, byte) in signature.iter().enumerate() {

@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use crate::command::{self, Request};
+use crate::command::Request;
+use crate::encode::{self, Prepared};
 use crate::error::Refusal;
 
 /// Commands in the order in which they were asked for. Their texts stand in one buffer, so that
@@ -51,16 +52,28 @@ impl<F> Queue<F> {
         request: Request<A, F>,
         id: u64,
     ) -> Result<(), Refusal> {
-        let before = self.text.len();
-        command::encode(&mut self.text, &request, id).inspect_err(|_| self.give_back_room())?;
-        self.commands.push_back(Queued {
-            id,
-            quit: request.is_quit(),
-            out_of_band: request.out_of_band,
-            descriptor: request.descriptor,
-            length: self.text.len() - before,
-        });
+        let start = self.text.len();
+        encode::append(&mut self.text, &request).inspect_err(|_| self.give_back_room())?;
+        let (quit, out_of_band) = (request.is_quit(), request.out_of_band);
+        self.finish(
+            Queued { id, quit, out_of_band, descriptor: request.descriptor, length: 0 },
+            start,
+        );
         Ok(())
+    }
+
+    /// Puts an encoded request behind the others.
+    pub(crate) fn push_prepared(&mut self, prepared: Prepared<F>, id: u64) {
+        let Prepared { text, quit, out_of_band, descriptor } = prepared;
+        let start = self.text.len();
+        self.text.extend_from_slice(&text);
+        self.finish(Queued { id, quit, out_of_band, descriptor, length: 0 }, start);
+    }
+
+    fn finish(&mut self, command: Queued<F>, start: usize) {
+        encode::finish(&mut self.text, command.id, command.quit);
+        let length = self.text.len() - start;
+        self.commands.push_back(Queued { length, ..command });
     }
 
     /// Moves the first command's text to the end of `wire`.

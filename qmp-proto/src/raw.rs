@@ -5,7 +5,7 @@ use alloc::string::ToString;
 use core::fmt;
 
 use bytes::Bytes;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use crate::decode::DecodeError;
@@ -110,9 +110,7 @@ impl fmt::Debug for Raw {
 /// From serde_json's deserializers alone.
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json: Box<str> = Box::<RawValue>::deserialize(deserializer)
-            .map_err(|_| de::Error::custom("no JSON"))?
-            .into();
+        let json: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();
         Ok(Self { bytes: Bytes::from(json.into_string()) })
     }
 }

@@ -1,8 +1,9 @@
 //! What a connection does with each message that comes.
 
 use crate::close::{CloseReason, NotQmp, Violation};
-use crate::command::{self, CommandId, Request};
+use crate::command::{CommandId, Request};
 use crate::connection::Connection;
+use crate::encode;
 use crate::error::{CommandError, ExecuteError};
 use crate::event::Event;
 use crate::message::{Greeting, Message, Reply, ReplyId};
@@ -56,14 +57,16 @@ impl<F> Connection<F> {
             return;
         };
         self.phase = phase;
-        if self.config.oob && greeting.capabilities.iter().any(|offered| offered == "oob") {
-            self.window.enable_oob();
-        }
-        let enable = self.window.oob().then_some(Enable { enable: ["oob"] });
+        let enable = self.wants_oob(&greeting).then_some(Enable { enable: ["oob"] });
         let request = Request::<_, F>::new("qmp_capabilities").arguments(enable);
         // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
-        let _ = command::encode(self.wire.text(), &request, self.handshake);
+        let _ = encode::append(self.wire.text(), &request);
+        encode::finish(self.wire.text(), self.handshake, false);
         self.greeting = Some(greeting);
+    }
+
+    fn wants_oob(&self, greeting: &Greeting) -> bool {
+        self.config.oob && greeting.capabilities.iter().any(|offered| offered == "oob")
     }
 
     fn handle_reply_to_handshake(&mut self, reply: Reply) {
@@ -73,6 +76,9 @@ impl<F> Connection<F> {
         match (reply.outcome, self.phase.after(Trigger::Accepted), self.greeting.clone()) {
             (Ok(_), Some(phase), Some(greeting)) => {
                 self.phase = phase;
+                if self.wants_oob(&greeting) {
+                    self.window.enable_oob();
+                }
                 self.outputs.push_back(Output::Ready(greeting));
             }
             (Err(error), ..) => self.end(CloseReason::NegotiationRefused(error)),
@@ -82,9 +88,12 @@ impl<F> Connection<F> {
 
     fn handle_reply(&mut self, reply: Reply) {
         match (&reply.id, &reply.outcome) {
-            (ReplyId::Number(id), _) if self.window.get(*id).is_some() => {
+            (ReplyId::Number(id), _) if self.is_ours(*id) => {
                 self.attributed = false;
-                self.settle(*id, reply.outcome);
+                match self.window.get(*id) {
+                    Some(_) => self.settle(*id, reply.outcome),
+                    None => self.stray(reply),
+                }
             }
             (ReplyId::Absent, Err(_)) => self.handle_error_without_id(reply),
             _ => self.stray(reply),
@@ -92,14 +101,16 @@ impl<F> Connection<F> {
     }
 
     /// The server could not read a command, so it does not know whose fault this is. One bad input
-    /// may give many such errors: only the first is taken for an answer.
+    /// may give many such errors: only the first is taken for an answer. A command of which the
+    /// server has got nothing yet cannot be meant.
     fn handle_error_without_id(&mut self, reply: Reply) {
-        match (reply.outcome, self.window.only()) {
-            (outcome @ Err(_), Some(id)) if !self.attributed => {
+        let begun = self.window.two_begun(self.wire.position());
+        match (reply.outcome, begun) {
+            (outcome @ Err(_), [Some(id), None]) if !self.attributed => {
                 self.attributed = true;
                 self.settle(id, outcome);
             }
-            (Err(error), None) if !self.attributed && !self.window.is_empty() => {
+            (Err(error), [Some(_), Some(_)]) if !self.attributed => {
                 self.violation(Violation::UnattributableError(error));
             }
             (outcome, _) => self.stray(Reply { id: ReplyId::Absent, outcome }),
@@ -131,8 +142,7 @@ impl<F> Connection<F> {
     }
 
     fn handle_event(&mut self, event: Event) {
-        // quit is the last command on the wire, so it is sent when the wire is empty.
-        if self.window.quitting() && self.wire.is_empty() && event.name() == "SHUTDOWN" {
+        if self.quit_sent() && event.name() == "SHUTDOWN" {
             self.shutting_down = true;
         }
         self.outputs.push_back(Output::Event(event));

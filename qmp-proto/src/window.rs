@@ -138,9 +138,11 @@ impl Window {
         self.flights.len()
     }
 
-    /// The id of the command in flight, where there is exactly one.
-    pub(crate) fn only(&self) -> Option<u64> {
-        (self.flights.len() == 1).then(|| self.flights[0].id)
+    /// The ids of two commands in flight that begin before `position`, as far as there are any.
+    pub(crate) fn two_begun(&self, position: u64) -> [Option<u64>; 2] {
+        let begun = self.flights.iter().filter(|flight| flight.start < position);
+        let mut ids = begun.map(|flight| flight.id);
+        [ids.next(), ids.next()]
     }
 
     /// Takes all of them out.

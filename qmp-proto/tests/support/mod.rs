@@ -1,9 +1,16 @@
-//! What several test files share: the recorded sessions under `tests/captures`.
+//! What several test files share: the recorded sessions under `tests/captures`, and a server
+//! played by hand.
 #![allow(
     dead_code,
     unreachable_pub,
+    missing_docs,
     reason = "each test file compiles its own copy and uses a part of it"
 )]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+pub mod model;
+pub mod peer;
+pub mod trace;
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -82,4 +89,21 @@ fn unpack(path: PathBuf) -> Vec<u8> {
         .and_then(|file| GzDecoder::new(file).read_to_end(&mut bytes))
         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     bytes
+}
+
+/// Cuts bytes into pieces of 1 to `longest` bytes, the same ones for the same seed.
+pub fn random_chunks(mut bytes: &[u8], longest: usize, seed: u64) -> Vec<&[u8]> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut chunks = Vec::new();
+    while !bytes.is_empty() {
+        // Marsaglia's xorshift64.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let length = 1 + (state >> 32) as usize % longest;
+        let (chunk, rest) = bytes.split_at(length.min(bytes.len()));
+        chunks.push(chunk);
+        bytes = rest;
+    }
+    chunks
 }

@@ -1,0 +1,103 @@
+//! How commands are written: `{"execute": …, "arguments": {…}, "id": N}`.
+
+use alloc::vec::Vec;
+use core::convert::Infallible;
+
+use serde::Serialize;
+
+use crate::check;
+use crate::command::Request;
+use crate::error::{JsonFault, Refusal};
+
+/// A request that is encoded and checked already, all but its id.
+#[derive(Clone, Debug)]
+#[must_use = "a command does nothing until it is executed"]
+pub struct Prepared<F = Infallible> {
+    pub(crate) text: Vec<u8>,
+    pub(crate) quit: bool,
+    pub(crate) out_of_band: bool,
+    pub(crate) descriptor: Option<F>,
+}
+
+impl<F> Prepared<F> {
+    pub(crate) fn new<A: Serialize>(request: Request<A, F>) -> Result<Self, Refusal> {
+        let mut text = Vec::new();
+        append(&mut text, &request)?;
+        Ok(Self {
+            text,
+            quit: request.is_quit(),
+            out_of_band: request.out_of_band,
+            descriptor: request.descriptor,
+        })
+    }
+}
+
+/// Appends all of a command but its id to `buffer`. Where it is refused, or its `Serialize`
+/// panics, `buffer` is left as it was.
+pub(crate) fn append<A: Serialize, F>(
+    buffer: &mut Vec<u8>,
+    request: &Request<A, F>,
+) -> Result<(), Refusal> {
+    let start = buffer.len();
+    let mut undo = UndoOnDrop { buffer, start, armed: true };
+    write(undo.buffer, request)?;
+    check::check(&undo.buffer[start..])?;
+    undo.armed = false;
+    Ok(())
+}
+
+/// Ends a command. A byte behind `quit` would turn the server's orderly end into a reset, so that
+/// one has no line end.
+pub(crate) fn finish(buffer: &mut Vec<u8>, id: u64, quit: bool) {
+    buffer.extend_from_slice(b",\"id\":");
+    // A number is always written.
+    let _ = to_json(buffer, &id);
+    buffer.extend_from_slice(if quit { b"}" } else { b"}\n" });
+}
+
+struct UndoOnDrop<'a> {
+    buffer: &'a mut Vec<u8>,
+    start: usize,
+    armed: bool,
+}
+
+impl Drop for UndoOnDrop<'_> {
+    fn drop(&mut self) {
+        if self.armed {
+            self.buffer.truncate(self.start);
+        }
+    }
+}
+
+fn write<A: Serialize, F>(buffer: &mut Vec<u8>, request: &Request<A, F>) -> Result<(), Refusal> {
+    let verb: &[u8] = if request.out_of_band { b"{\"exec-oob\":" } else { b"{\"execute\":" };
+    buffer.extend_from_slice(verb);
+    serialize(buffer, request.name())?;
+    let before_arguments = buffer.len();
+    buffer.extend_from_slice(b",\"arguments\":");
+    let start = buffer.len();
+    serialize(buffer, &request.arguments)?;
+    match buffer[start..] {
+        [b'{', ..] => {}
+        // `()`, a unit struct, `None`: there are no arguments.
+        [b'n', ..] => buffer.truncate(before_arguments),
+        _ => return Err(Refusal::InvalidJson(JsonFault::NotAnObject)),
+    }
+    Ok(())
+}
+
+fn serialize<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> Result<(), Refusal> {
+    to_json(buffer, value).map_err(|_| Refusal::InvalidJson(JsonFault::NotSerializable))
+}
+
+#[cfg(feature = "std")]
+fn to_json<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
+    serde_json::to_writer(buffer, value)
+}
+
+/// Without std, serde_json writes into a vector of its own alone.
+#[cfg(not(feature = "std"))]
+fn to_json<T: Serialize + ?Sized>(buffer: &mut Vec<u8>, value: &T) -> serde_json::Result<()> {
+    buffer.extend_from_slice(&serde_json::to_vec(value)?);
+    Ok(())
+}

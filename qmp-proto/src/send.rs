@@ -1,0 +1,102 @@
+//! How accepted commands wait for their turn, are claimed, and end without having been.
+
+use alloc::vec::Vec;
+
+use crate::close::CloseReason;
+use crate::command::CommandId;
+use crate::connection::Connection;
+use crate::error::{ExecuteError, Refusal};
+use crate::output::Output;
+use crate::queue::Queue;
+use crate::state::Phase;
+
+impl<F> Connection<F> {
+    pub(crate) fn check_acceptable(
+        &self,
+        out_of_band: bool,
+        descriptor: bool,
+    ) -> Result<(), Refusal> {
+        match &self.close_reason {
+            Some(reason) => return Err(Refusal::Closed(reason.clone())),
+            None if self.phase == Phase::Closing => return Err(Refusal::Closing),
+            None => {}
+        }
+        if out_of_band && !self.window.oob() {
+            return Err(Refusal::OobNotNegotiated);
+        }
+        if descriptor && !self.config.descriptors {
+            return Err(Refusal::NoDescriptors);
+        }
+        if descriptor && out_of_band {
+            return Err(Refusal::DescriptorOutOfBand);
+        }
+        if self.queued_commands() + self.window.len() >= self.config.max_queued {
+            return Err(Refusal::QueueFull);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn queue(&mut self, out_of_band: bool) -> &mut Queue<F> {
+        if out_of_band { &mut self.out_of_band } else { &mut self.in_band }
+    }
+
+    /// The command with the next id stands in its queue: does it fit there?
+    pub(crate) fn accepted(&mut self, id: u64) -> Result<CommandId, Refusal> {
+        self.next_id += 1;
+        if self.queued_bytes() > self.config.max_queued_bytes && self.queued_commands() > 1 {
+            let _ = self.withdraw(id);
+            return Err(Refusal::QueueFull);
+        }
+        Ok(CommandId(id))
+    }
+
+    pub(crate) fn queued_commands(&self) -> usize {
+        self.in_band.commands() + self.out_of_band.commands()
+    }
+
+    fn queued_bytes(&self) -> usize {
+        self.in_band.bytes() + self.out_of_band.bytes()
+    }
+
+    pub(crate) fn withdraw(&mut self, id: u64) -> Option<Option<F>> {
+        let command = match self.in_band.withdraw(id) {
+            Some(command) => command,
+            None => self.out_of_band.withdraw(id)?,
+        };
+        Some(command.descriptor)
+    }
+
+    /// Moves the command whose turn it is to the wire.
+    pub(crate) fn claim_next(&mut self) -> bool {
+        if self.phase != Phase::Ready {
+            return false;
+        }
+        let mut queues = [&mut self.out_of_band, &mut self.in_band].into_iter();
+        let admitted = |queue: &&mut Queue<F>| {
+            queue.front().is_some_and(|command| self.window.admits(command))
+        };
+        let Some(queue) = queues.find(admitted) else {
+            return false;
+        };
+        let start = self.wire.end();
+        let Some(command) = queue.pop_into(self.wire.text()) else {
+            return false;
+        };
+        self.window.enter(&command, start);
+        if let Some(descriptor) = command.descriptor {
+            self.wire.attach(descriptor, start);
+        }
+        true
+    }
+
+    pub(crate) fn end_queued(&mut self, reason: &CloseReason) {
+        let mut ids: Vec<u64> = Vec::with_capacity(self.queued_commands());
+        ids.extend(self.in_band.clear().iter().map(|command| command.id));
+        ids.extend(self.out_of_band.clear().iter().map(|command| command.id));
+        ids.sort_unstable();
+        self.outputs
+            .extend(ids.into_iter().map(|id| {
+                Output::Reply(CommandId(id), Err(ExecuteError::NotSent(reason.clone())))
+            }));
+    }
+}

@@ -1,0 +1,392 @@
+//! The contract of a connection as a slow and simple program: every command ever accepted stays in
+//! one list, and every byte ever claimed in one vector.
+
+use std::collections::BTreeMap;
+
+use qmp_proto::{CloseReason, CommandId, Phase, Refusal};
+
+use super::peer::Told;
+
+/// How a command travels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    InBand,
+    OutOfBand,
+    WithDescriptor,
+    Quit,
+}
+
+/// Where a command stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Queued,
+    /// Claimed; its first byte is at this position of the wire.
+    InFlight(usize),
+    Ended,
+}
+
+struct Command {
+    id: CommandId,
+    kind: Kind,
+    text: String,
+    descriptor: Option<u32>,
+    cancelled: bool,
+    state: State,
+}
+
+/// What the model is told about the connection that it follows.
+pub struct Choices {
+    pub oob: bool,
+    pub descriptors: bool,
+    pub window: Option<usize>,
+    pub max_queued: usize,
+    pub max_queued_bytes: usize,
+    /// The id of `qmp_capabilities`.
+    pub handshake: u64,
+}
+
+/// What a cancel should give.
+#[derive(Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    NeverSent(Option<u32>),
+    ReplyDiscarded,
+    Unknown,
+}
+
+pub struct Model {
+    choices: Choices,
+    phase: Phase,
+    commands: Vec<Command>,
+    wire: Vec<u8>,
+    sent: usize,
+    /// Descriptors on the wire, by the position of the byte that each rides with.
+    riding: BTreeMap<usize, u32>,
+    quit_succeeded: bool,
+    attributed: bool,
+    shutdown_seen: bool,
+    reason: Option<CloseReason>,
+    pub strays: u64,
+    /// What the connection should tell.
+    pub told: Vec<Told>,
+}
+
+impl Model {
+    pub fn new(choices: Choices) -> Self {
+        Self {
+            choices,
+            phase: Phase::Greeting,
+            commands: Vec::new(),
+            wire: Vec::new(),
+            sent: 0,
+            riding: BTreeMap::new(),
+            quit_succeeded: false,
+            attributed: false,
+            shutdown_seen: false,
+            reason: None,
+            strays: 0,
+            told: Vec::new(),
+        }
+    }
+
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// What `execute` should say of such a command.
+    pub fn verdict(&self, kind: Kind, name: &str) -> Result<(), Refusal> {
+        if let Some(reason) = &self.reason {
+            return Err(Refusal::Closed(reason.clone()));
+        }
+        if self.phase == Phase::Closing {
+            return Err(Refusal::Closing);
+        }
+        if kind == Kind::OutOfBand && !(self.choices.oob && self.phase == Phase::Ready) {
+            return Err(Refusal::OobNotNegotiated);
+        }
+        if kind == Kind::WithDescriptor && !self.choices.descriptors {
+            return Err(Refusal::NoDescriptors);
+        }
+        let outstanding = self.commands.iter().filter(|c| c.state != State::Ended).count();
+        if outstanding >= self.choices.max_queued {
+            return Err(Refusal::QueueFull);
+        }
+        let waiting: usize = self.queued().map(|command| command.text.len()).sum();
+        let bytes = waiting + text(kind, name, self.choices.handshake).len();
+        if waiting > 0 && bytes > self.choices.max_queued_bytes {
+            return Err(Refusal::QueueFull);
+        }
+        Ok(())
+    }
+
+    pub fn execute(&mut self, id: CommandId, kind: Kind, name: &str, descriptor: Option<u32>) {
+        let text = text(kind, name, id);
+        let state = State::Queued;
+        self.commands.push(Command { id, kind, text, descriptor, cancelled: false, state });
+    }
+
+    pub fn ids(&self) -> Vec<CommandId> {
+        self.commands.iter().map(|command| command.id).collect()
+    }
+
+    /// The commands that the server has got whole and not answered.
+    pub fn at_the_server(&self) -> Vec<CommandId> {
+        let whole = |command: &&Command| matches!(command.state, State::InFlight(start) if start + command.text.len() <= self.sent);
+        self.commands.iter().filter(whole).map(|command| command.id).collect()
+    }
+
+    pub fn cancel(&mut self, id: CommandId) -> CancelOutcome {
+        let Some(command) = self.commands.iter_mut().find(|command| command.id == id) else {
+            return CancelOutcome::Unknown;
+        };
+        match command.state {
+            State::Queued => {
+                command.state = State::Ended;
+                CancelOutcome::NeverSent(command.descriptor.take())
+            }
+            State::InFlight(_) if !command.cancelled => {
+                command.cancelled = true;
+                CancelOutcome::ReplyDiscarded
+            }
+            _ => CancelOutcome::Unknown,
+        }
+    }
+
+    pub fn greet(&mut self) {
+        match self.phase {
+            Phase::Greeting => {
+                self.phase = Phase::Negotiating;
+                let arguments =
+                    if self.choices.oob { r#","arguments":{"enable":["oob"]}"# } else { "" };
+                let id = self.choices.handshake;
+                let text = format!(r#"{{"execute":"qmp_capabilities"{arguments},"id":{id}}}"#);
+                self.wire.extend(text.as_bytes());
+                self.wire.push(b'\n');
+            }
+            Phase::Closed => {}
+            _ => self.end(CloseReason::Violation(qmp_proto::Violation::SecondGreeting)),
+        }
+    }
+
+    /// The success of `qmp_capabilities`.
+    pub fn accept(&mut self) {
+        match self.phase {
+            Phase::Negotiating => {
+                self.phase = Phase::Ready;
+                self.told.push(Told::Ready);
+            }
+            _ => self.late_reply(),
+        }
+    }
+
+    pub fn close(&mut self) {
+        match self.phase {
+            Phase::Greeting | Phase::Negotiating => self.end(CloseReason::Requested),
+            Phase::Ready => {
+                self.phase = Phase::Closing;
+                self.end_queued();
+                self.close_if_drained();
+            }
+            _ => {}
+        }
+    }
+
+    /// Claims what may be sent; gives what one transmit should lend.
+    pub fn transmit(&mut self) -> Option<(Vec<u8>, Option<u32>)> {
+        while let Some(next) = self.next_to_claim() {
+            let start = self.wire.len();
+            let command = &mut self.commands[next];
+            command.state = State::InFlight(start);
+            self.wire.extend(command.text.as_bytes());
+            self.riding.extend(command.descriptor.take().map(|descriptor| (start, descriptor)));
+        }
+        let end = self.riding.range(self.sent + 1..).next().map_or(self.wire.len(), |(at, _)| *at);
+        let lent = &self.wire[self.sent..end];
+        (!lent.is_empty()).then(|| (lent.to_vec(), self.riding.get(&self.sent).copied()))
+    }
+
+    /// The transport took this many bytes of what was lent, at least one.
+    pub fn advance(&mut self, taken: usize) {
+        self.riding.remove(&self.sent);
+        self.sent += taken;
+    }
+
+    /// The rules of C10, C11 and C12.
+    fn next_to_claim(&self) -> Option<usize> {
+        let in_flight = |kind| self.in_flight().filter(move |c| c.kind == kind).count();
+        if self.phase != Phase::Ready || self.quit_succeeded || in_flight(Kind::Quit) > 0 {
+            return None;
+        }
+        let queued = |command: &Command| command.state == State::Queued;
+        let out_of_band = |command: &Command| command.kind == Kind::OutOfBand;
+        if let Some(next) = self.commands.iter().position(|c| queued(c) && out_of_band(c)) {
+            return Some(next);
+        }
+        let next = self.commands.iter().position(|c| queued(c) && !out_of_band(c))?;
+        let limit = match (self.choices.oob, self.choices.window) {
+            (true, None) => 7,
+            (true, Some(wanted)) => wanted.clamp(1, 8),
+            (false, None) => 64,
+            (false, Some(wanted)) => wanted.max(1),
+        };
+        let in_band = self.in_flight().count() - in_flight(Kind::OutOfBand);
+        let barrier = self.choices.oob
+            && self.commands[next].kind == Kind::WithDescriptor
+            && in_flight(Kind::WithDescriptor) > 0;
+        (in_band < limit && !barrier).then_some(next)
+    }
+
+    /// A reply with the id of a command at the server.
+    pub fn reply(&mut self, id: CommandId, success: bool) {
+        self.attributed = false;
+        self.settle(id, success);
+    }
+
+    /// A command that has ended with a reply or is withdrawn: an id of ours all the same.
+    pub fn ended_id(&self) -> Option<CommandId> {
+        self.commands.iter().find(|command| command.state == State::Ended).map(|c| c.id)
+    }
+
+    /// A reply with such an id.
+    pub fn late_reply(&mut self) {
+        self.attributed &= !matches!(self.phase, Phase::Ready | Phase::Closing);
+        self.stray();
+    }
+
+    /// A reply that cannot be any command's.
+    pub fn stray(&mut self) {
+        match self.phase {
+            Phase::Greeting => self.end(CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)),
+            Phase::Closed => {}
+            _ => {
+                self.strays += 1;
+                self.told.push(Told::Stray);
+            }
+        }
+    }
+
+    /// The rules of C6. A command of which nothing was sent cannot be what the server means.
+    pub fn error_without_id(&mut self, violation: CloseReason) {
+        let negotiated = matches!(self.phase, Phase::Ready | Phase::Closing);
+        let begun: Vec<CommandId> = self.begun();
+        match begun[..] {
+            [id] if negotiated && !self.attributed => {
+                self.attributed = true;
+                self.settle(id, false);
+            }
+            [_, _, ..] if negotiated && !self.attributed => self.end(violation),
+            _ => self.stray(),
+        }
+    }
+
+    pub fn event(&mut self, name: &str) {
+        match self.phase {
+            Phase::Greeting => self.stray(),
+            Phase::Closed => {}
+            _ => {
+                self.shutdown_seen |= name == "SHUTDOWN" && self.quit_is_sent();
+                self.told.push(Told::Event(name.to_owned()));
+            }
+        }
+    }
+
+    /// The stream ended, or was reset: `reason` is what that means without a `quit`.
+    pub fn ended(&mut self, reason: CloseReason) {
+        self.end(if self.quit_is_sent() { CloseReason::Quit } else { reason });
+    }
+
+    pub fn end(&mut self, reason: CloseReason) {
+        if self.phase == Phase::Closed {
+            return;
+        }
+        self.phase = Phase::Closed;
+        for command in &mut self.commands {
+            if !matches!(command.state, State::InFlight(_)) {
+                continue;
+            }
+            command.state = State::Ended;
+            let quit = command.kind == Kind::Quit && self.shutdown_seen;
+            self.told.extend((!command.cancelled).then(|| {
+                match quit && reason == CloseReason::Quit {
+                    true => Told::Return(command.id, "{}".to_owned()),
+                    false => Told::Unanswered(command.id),
+                }
+            }));
+        }
+        self.end_queued();
+        self.riding.clear();
+        self.sent = self.wire.len();
+        self.reason = Some(reason.clone());
+        self.told.push(Told::Closed(reason));
+    }
+
+    /// The commands in flight of which a byte was sent.
+    pub fn begun(&self) -> Vec<CommandId> {
+        let begun = |command: &&Command| matches!(command.state, State::InFlight(start) if start < self.sent);
+        self.commands.iter().filter(begun).map(|command| command.id).collect()
+    }
+
+    pub fn is_idle(&self) -> bool {
+        let negotiated = !matches!(self.phase, Phase::Greeting | Phase::Negotiating);
+        negotiated && self.commands.iter().all(|command| command.state == State::Ended)
+    }
+
+    /// The descriptors that should be open: those that wait, and those whose byte is not sent.
+    pub fn open(&self) -> Vec<u32> {
+        let waiting = self.commands.iter().filter_map(|command| command.descriptor);
+        let mut open: Vec<u32> = self.riding.values().copied().chain(waiting).collect();
+        open.sort_unstable();
+        open
+    }
+
+    fn quit_is_sent(&self) -> bool {
+        let in_flight = self.in_flight().any(|command| command.kind == Kind::Quit);
+        (self.quit_succeeded || in_flight) && self.sent == self.wire.len()
+    }
+
+    fn in_flight(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().filter(|command| matches!(command.state, State::InFlight(_)))
+    }
+
+    fn queued(&self) -> impl Iterator<Item = &Command> {
+        self.commands.iter().filter(|command| command.state == State::Queued)
+    }
+
+    fn settle(&mut self, id: CommandId, success: bool) {
+        let Some(command) = self.commands.iter_mut().find(|command| command.id == id) else {
+            return;
+        };
+        command.state = State::Ended;
+        if command.kind == Kind::Quit {
+            self.quit_succeeded = success;
+            self.shutdown_seen &= success;
+        }
+        self.told.extend((!command.cancelled).then(|| match success {
+            true => Told::Return(id, "{}".to_owned()),
+            false => Told::Error(id, "no".to_owned()),
+        }));
+        self.close_if_drained();
+    }
+
+    fn close_if_drained(&mut self) {
+        if self.phase == Phase::Closing && self.in_flight().next().is_none() {
+            self.end(CloseReason::Requested);
+        }
+    }
+
+    fn end_queued(&mut self) {
+        for command in &mut self.commands {
+            if command.state == State::Queued {
+                command.state = State::Ended;
+                command.descriptor = None;
+                self.told.push(Told::NotSent(command.id));
+            }
+        }
+    }
+}
+
+/// A command as it should stand on the wire.
+fn text(kind: Kind, name: &str, id: impl ToString) -> String {
+    let verb = if kind == Kind::OutOfBand { "exec-oob" } else { "execute" };
+    let end = if kind == Kind::Quit { "" } else { "\n" };
+    format!(r#"{{"{verb}":"{name}","id":{}}}{end}"#, id.to_string())
+}
