@@ -1,0 +1,61 @@
+//! One attempt at each address of a TCP host.
+
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream, ToSocketAddrs};
+use std::time::{Duration, Instant};
+
+use super::attempts::may_pass;
+
+/// What std's connect takes for a time at least.
+const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The addresses of a host, in the order in which to try them.
+pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if host.is_empty() {
+        let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+        return Ok(loopback.map(|ip| SocketAddr::new(ip, port)).to_vec());
+    }
+    Ok((host, port).to_socket_addrs()?.collect())
+}
+
+/// Tries each address once, in its share of the time that is left.
+///
+/// The error is the first that may pass by itself, else the last.
+pub(super) fn try_each(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
+    let mut kept = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    for (at, address) in addresses.iter().enumerate() {
+        match try_one(address, share(deadline, addresses.len() - at)) {
+            Ok(stream) => return Ok(stream),
+            Err(_) if may_pass(&kept) => {}
+            Err(error) => kept = error,
+        }
+    }
+    Err(kept)
+}
+
+/// The time of the next of so many addresses.
+fn share(deadline: Instant, addresses: usize) -> Duration {
+    let left = deadline.saturating_duration_since(Instant::now());
+    let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
+    (left / addresses).max(SHORTEST)
+}
+
+fn try_one(address: &SocketAddr, time: Duration) -> io::Result<TcpStream> {
+    if address.port() == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "no server has port 0"));
+    }
+    let stream = TcpStream::connect_timeout(address, time)?;
+    refuse_own_end(&stream)?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+/// A connection to a port of this machine where nobody listens may be given that very port as its own,
+/// and is then connected to itself. That is as good as refused; it is reset, so that the port is free.
+pub(super) fn refuse_own_end(stream: &TcpStream) -> io::Result<()> {
+    if stream.local_addr()? != stream.peer_addr()? {
+        return Ok(());
+    }
+    rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
+    Err(rustix::io::Errno::CONNREFUSED.into())
+}

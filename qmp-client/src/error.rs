@@ -1,0 +1,82 @@
+//! What an adapter's calls can fail with.
+
+use std::{error, fmt};
+
+use qmp_proto::{CloseReason, CommandError, DecodeError, ExecuteError, Refusal};
+
+/// How a command, or waiting for something, ended when not well.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The server answered with an error.
+    Command(CommandError),
+    /// The command was refused before anything was sent.
+    Refused(Refusal),
+    /// The connection ended before a byte of the command was sent: safe to try again.
+    NotSent(CloseReason),
+    /// The connection ended before the reply came: the command may have run.
+    Unanswered(CloseReason),
+    /// The deadline passed. The connection is as good as before; a late reply is dropped.
+    TimedOut {
+        /// Whether the command was sent, at least in part: then it may have run, or may run yet.
+        sent: bool,
+    },
+    /// The server's answer does not fit the type asked for. The command ran.
+    Decode(DecodeError),
+    /// The connection ended before what was awaited had happened.
+    Closed(CloseReason),
+    /// The function that was to recognise the awaited event panicked.
+    MatcherPanicked,
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(error) => error.fmt(f),
+            Self::Refused(refusal) => refusal.fmt(f),
+            Self::NotSent(reason) => ExecuteError::NotSent(reason.clone()).fmt(f),
+            Self::Unanswered(reason) => ExecuteError::Unanswered(reason.clone()).fmt(f),
+            Self::TimedOut { sent: true } => {
+                f.write_str("the deadline passed after the command was sent; it may have run")
+            }
+            Self::TimedOut { sent: false } => f.write_str("the deadline passed; nothing was sent"),
+            Self::Decode(error) => error.fmt(f),
+            Self::Closed(reason) => write!(f, "the connection ended: {reason}"),
+            Self::MatcherPanicked => {
+                f.write_str("the function that recognises the awaited event panicked")
+            }
+        }
+    }
+}
+
+impl error::Error for Error {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Command(_) | Self::Decode(_) | Self::Refused(_) => None,
+            Self::NotSent(reason) | Self::Unanswered(reason) | Self::Closed(reason) => Some(reason),
+            Self::TimedOut { .. } | Self::MatcherPanicked => None,
+        }
+    }
+}
+
+impl From<ExecuteError> for Error {
+    fn from(error: ExecuteError) -> Self {
+        match error {
+            ExecuteError::Command(error) => Self::Command(error),
+            ExecuteError::NotSent(reason) => Self::NotSent(reason),
+            ExecuteError::Unanswered(reason) => Self::Unanswered(reason),
+        }
+    }
+}
+
+impl From<Refusal> for Error {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        Self::Decode(error)
+    }
+}

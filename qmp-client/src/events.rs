@@ -1,0 +1,141 @@
+//! Each subscriber's own queue of events: bounded, with its losses counted.
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use qmp_proto::Event;
+
+/// What an event takes in a queue beside its bytes, about.
+const OVERHEAD: usize = 128;
+
+/// How much one subscriber's queue holds. Beyond it the oldest events are dropped, and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EventLimits {
+    /// How many events: 4,096 by default.
+    pub events: usize,
+    /// How many bytes: 4 MiB by default. One event is held whatever its size.
+    pub bytes: usize,
+}
+
+impl Default for EventLimits {
+    fn default() -> Self {
+        Self { events: 4096, bytes: 4 << 20 }
+    }
+}
+
+/// So many events were dropped here, because the subscriber was too slow for its queue.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lagged(pub u64);
+
+impl fmt::Display for Lagged {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} events were lost: the subscriber is too slow", self.0)
+    }
+}
+
+impl std::error::Error for Lagged {}
+
+/// A subscriber's end of its queue. Dropping it ends the subscription.
+#[derive(Debug)]
+pub struct Subscription {
+    queue: Arc<EventQueue>,
+}
+
+/// The queue between the connection and one subscriber.
+#[derive(Debug)]
+pub(crate) struct EventQueue {
+    limits: EventLimits,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    events: VecDeque<Event>,
+    bytes: usize,
+    lost: u64,
+    /// The connection has ended: what is queued is the last.
+    ended: bool,
+    /// The subscriber is gone: nothing is kept.
+    abandoned: bool,
+    waker: Option<Waker>,
+}
+
+impl Subscription {
+    pub(crate) fn new(limits: EventLimits) -> (Self, Arc<EventQueue>) {
+        let queue = Arc::new(EventQueue { limits, state: Mutex::default() });
+        (Self { queue: queue.clone() }, queue)
+    }
+
+    /// The next event; `None` after the last one of a connection that has ended.
+    ///
+    /// `Err` stands where events were dropped. Pending, it wakes the waker given last.
+    pub fn poll_next(&self, waker: &Waker) -> Poll<Option<Result<Event, Lagged>>> {
+        let mut state = self.queue.lock();
+        if state.lost > 0 {
+            return Poll::Ready(Some(Err(Lagged(std::mem::take(&mut state.lost)))));
+        }
+        match state.events.pop_front() {
+            Some(event) => {
+                state.bytes -= size(&event);
+                Poll::Ready(Some(Ok(event)))
+            }
+            None if state.ended => Poll::Ready(None),
+            None => {
+                state.waker = Some(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let mut state = self.queue.lock();
+        *state = State { abandoned: true, ..State::default() };
+    }
+}
+
+impl EventQueue {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds an event, dropping the oldest where there is no room. Tells whom to wake, or that
+    /// nobody listens any more.
+    pub(crate) fn push(&self, event: &Event) -> Result<Option<Waker>, Abandoned> {
+        let mut state = self.lock();
+        if state.abandoned {
+            return Err(Abandoned);
+        }
+        state.bytes += size(event);
+        state.events.push_back(event.clone());
+        while state.events.len() > self.limits.events.max(1)
+            || (state.bytes > self.limits.bytes && state.events.len() > 1)
+        {
+            let Some(oldest) = state.events.pop_front() else { break };
+            state.bytes -= size(&oldest);
+            state.lost += 1;
+        }
+        Ok(state.waker.take())
+    }
+
+    /// The connection has ended.
+    pub(crate) fn end(&self) -> Option<Waker> {
+        let mut state = self.lock();
+        state.ended = true;
+        state.waker.take()
+    }
+}
+
+/// Nobody listens any more.
+pub(crate) struct Abandoned;
+
+fn size(event: &Event) -> usize {
+    event.len_in_memory() + OVERHEAD
+}
+
+#[cfg(test)]
+#[path = "events_tests.rs"]
+mod tests;

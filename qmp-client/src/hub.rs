@@ -1,0 +1,284 @@
+//! What all callers of one connection share: the protocol's state behind a lock, a slot for each
+//! reply that somebody waits for, and who has to be woken.
+//!
+//! The lock is held for short, bounded work: no caller's code runs under it, and nothing under it
+//! blocks. Waiting is by [`Waker`], so a thread that parks and a task that yields are the same here.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::io;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use qmp_proto::{
+    Cancelled, CloseReason, CommandId, Config, Connection, ExecuteError, Greeting, IoFailure,
+    Phase, Prepared, Raw, Refusal,
+};
+
+use self::state::{Slot, State};
+use crate::events::{EventLimits, Subscription};
+use crate::pending::{Pending, PendingUntil};
+use crate::watch::{Matcher, Watch};
+
+mod state;
+
+/// The shared state of one connection.
+///
+/// An adapter calls [`flush`](Self::flush) after each command and whenever its transport takes
+/// bytes again, and [`receive`](Self::receive) with what comes.
+///
+/// ```
+/// use std::task::{Poll, Waker};
+/// use qmp_client::{Flushed, Hub, Received};
+/// use qmp_proto::{Config, Request, commands::QueryName};
+///
+/// /// What the hub sends, and the id in it.
+/// fn sent(hub: &Hub) -> (String, String) {
+///     let mut sent = String::new();
+///     let flushed = hub.flush(|bytes, _descriptor| {
+///         sent.push_str(std::str::from_utf8(bytes).unwrap());
+///         Ok(bytes.len())
+///     });
+///     assert_eq!(flushed, Flushed::All);
+///     let id = sent.rsplit(':').next().unwrap().trim_end_matches(['}', '\n']).to_owned();
+///     (sent, id)
+/// }
+///
+/// let hub = Hub::new(Config::default());
+/// hub.receive(Received::Bytes(br#"{"QMP": {"capabilities": []}}"#));
+/// let (_, id) = sent(&hub);
+/// hub.receive(Received::Bytes(format!(r#"{{"return": {{}}, "id": {id}}}"#).as_bytes()));
+///
+/// let mut pending = hub.execute(Request::of(&QueryName).prepare()?)?;
+/// let (text, id) = sent(&hub);
+/// assert!(text.starts_with(r#"{"execute":"query-name","id":"#));
+/// assert!(pending.poll(Waker::noop()).is_pending());
+/// let reply = format!(r#"{{"return": {{"name": "vm"}}, "id": {id}}}"#);
+/// hub.receive(Received::Bytes(reply.as_bytes()));
+/// let Poll::Ready(Ok(raw)) = pending.poll(Waker::noop()) else { panic!() };
+/// assert_eq!(raw.as_bytes(), br#"{"name": "vm"}"#);
+/// # Ok::<(), qmp_proto::Refusal>(())
+/// ```
+#[derive(Debug)]
+pub struct Hub {
+    state: Mutex<State>,
+    /// Claimed bytes wait for the transport to take more. Written under the lock, read without.
+    blocked: AtomicBool,
+}
+
+/// What came from the transport.
+#[derive(Clone, Copy, Debug)]
+pub enum Received<'a> {
+    /// Some bytes.
+    Bytes(&'a [u8]),
+    /// The end of the stream.
+    Eof,
+    /// A failure.
+    Failed(IoFailure),
+}
+
+/// How far [`Hub::flush`] came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[must_use]
+pub enum Flushed {
+    /// Nothing is left that may be sent now.
+    All,
+    /// The transport is full: go on when it takes more.
+    Blocked,
+    /// The transport failed. Shut it down, and take in what it received before.
+    Failed,
+}
+
+impl Hub {
+    /// A hub for a new connection.
+    pub fn new(config: Config) -> Arc<Self> {
+        // Not the same each time, as the ids that follow from it must not be.
+        let nonce = RandomState::new().build_hasher().finish();
+        let state = Mutex::new(State::new(config, nonce));
+        Arc::new(Self { state, blocked: AtomicBool::new(false) })
+    }
+
+    /// Accepts a command. Call [`flush`](Self::flush) to send it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::execute`].
+    pub fn execute(self: &Arc<Self>, prepared: Prepared<OwnedFd>) -> Result<Pending, Refusal> {
+        let mut state = self.lock();
+        let id = state.accept(prepared)?;
+        Ok(Pending::new(self.clone(), id))
+    }
+
+    /// Accepts a command together with a wait for an event, so that the event cannot come between
+    /// the two.
+    ///
+    /// # Errors
+    ///
+    /// As [`Connection::execute`].
+    pub fn execute_until(
+        self: &Arc<Self>,
+        prepared: Prepared<OwnedFd>,
+        matcher: Matcher,
+    ) -> Result<PendingUntil, Refusal> {
+        let mut state = self.lock();
+        let id = state.accept(prepared)?;
+        let watch = Arc::new(Watch::new(id, matcher));
+        state.watches.push(watch.clone());
+        Ok(PendingUntil::new(Pending::new(self.clone(), id), watch))
+    }
+
+    /// Subscribes to all events from now on.
+    pub fn subscribe(&self, limits: EventLimits) -> Subscription {
+        let (subscription, queue) = Subscription::new(limits);
+        let mut state = self.lock();
+        if state.connection.close_reason().is_some() && !state.dispatching {
+            queue.end();
+        }
+        state.subscribers.push(queue);
+        subscription
+    }
+
+    /// Ends the connection in an orderly way: see [`Connection::close`].
+    pub fn close(&self) {
+        let mut state = self.lock();
+        state.connection.close();
+        self.dispatch(state);
+    }
+
+    /// Ends the connection at once: nobody waits for its replies any more, or not any longer.
+    pub fn abort(&self) {
+        let mut state = self.lock();
+        state.connection.abort();
+        self.dispatch(state);
+    }
+
+    /// The greeting, once commands are sent; the reason if the connection ended before.
+    pub fn poll_ready(&self, waker: &Waker) -> Poll<Result<Greeting, CloseReason>> {
+        self.lock().poll(waker, |connection| match connection.phase() {
+            Phase::Greeting | Phase::Negotiating => None,
+            _ => match (connection.close_reason(), connection.greeting()) {
+                (Some(reason), _) => Some(Err(reason.clone())),
+                (None, greeting) => greeting.cloned().map(Ok),
+            },
+        })
+    }
+
+    /// Ready when no command waits and no reply is owed.
+    pub fn poll_idle(&self, waker: &Waker) -> Poll<()> {
+        self.lock().poll(waker, |connection| connection.is_idle().then_some(()))
+    }
+
+    /// How the connection ended, once it has.
+    pub fn poll_closed(&self, waker: &Waker) -> Poll<CloseReason> {
+        self.lock().poll(waker, |connection| connection.close_reason().cloned())
+    }
+
+    /// Reads something off the connection's state.
+    pub fn inspect<T>(&self, read: impl FnOnce(&Connection<OwnedFd>) -> T) -> T {
+        read(&self.lock().connection)
+    }
+
+    /// Whether the connection has ended.
+    pub fn is_closed(&self) -> bool {
+        self.lock().connection.close_reason().is_some()
+    }
+
+    /// Takes in what came from the transport, and wakes whom it concerns. Tells whether the
+    /// connection goes on: if not, drop the transport.
+    pub fn receive(&self, received: Received<'_>) -> bool {
+        let mut state = self.lock();
+        let open = state.receive(received);
+        self.dispatch(state);
+        open
+    }
+
+    /// Sends what may be sent now. `send` must not block; it gives back how many bytes it took.
+    ///
+    /// A failure to send does not end the connection yet: what the server said before is still to
+    /// be received, and the end of the stream behind it ends the connection with this failure.
+    pub fn flush(
+        &self,
+        send: impl FnMut(&[u8], Option<BorrowedFd<'_>>) -> io::Result<usize>,
+    ) -> Flushed {
+        let mut state = self.lock();
+        let flushed = state.flush(send);
+        self.blocked.store(flushed == Flushed::Blocked, Ordering::Relaxed);
+        flushed
+    }
+
+    /// Whether the last [`flush`](Self::flush) found the transport full.
+    pub fn is_blocked(&self) -> bool {
+        self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn poll_reply(
+        &self,
+        id: CommandId,
+        waker: &Waker,
+    ) -> Poll<Result<Raw, ExecuteError>> {
+        let mut state = self.lock();
+        if let Some(Slot::Waiting(waiting)) = state.slots.get_mut(&id) {
+            *waiting = Some(waker.clone());
+            return Poll::Pending;
+        }
+        match state.slots.remove(&id) {
+            Some(Slot::Done(outcome)) => Poll::Ready(outcome),
+            _ => Poll::Pending,
+        }
+    }
+
+    /// Nobody waits for this reply any more. Tells whether the command was, or may have been, sent.
+    pub(crate) fn cancel(&self, id: CommandId) -> bool {
+        let mut state = self.lock();
+        state.slots.remove(&id);
+        let sent = !matches!(state.connection.cancel(id), Cancelled::NeverSent(_));
+        // Withdrawing the last one may have made the connection idle.
+        self.dispatch(state);
+        sent
+    }
+
+    pub(crate) fn unwatch(&self, watch: &Arc<Watch>) {
+        self.lock().watches.retain(|other| !Arc::ptr_eq(other, watch));
+    }
+
+    /// Hands out what the connection has to tell, in order. One thread does so at a time, so that
+    /// an event's matchers have run before what came after it is told.
+    ///
+    /// Only events keep it busy, and only [`receive`](Self::receive) brings those: so who receives
+    /// has handed out everything before it receives, and perhaps blocks, again. That is why the
+    /// lock comes from the caller and is not let go in between.
+    fn dispatch<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+        if state.dispatching {
+            return;
+        }
+        state.dispatching = true;
+        loop {
+            let aside = state.hand_out();
+            state.dispatching = aside.has_more();
+            drop(state);
+            if !aside.run() {
+                break;
+            }
+            state = self.lock();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An I/O error as the protocol's core knows it.
+pub fn io_failure(error: &io::Error) -> IoFailure {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted => IoFailure::Reset,
+        _ => IoFailure::Other(error.raw_os_error().unwrap_or(0)),
+    }
+}
+
+#[cfg(test)]
+#[path = "hub_tests.rs"]
+mod tests;

@@ -1,0 +1,194 @@
+//! What is behind the hub's lock.
+
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+
+use qmp_proto::{
+    CloseReason, CommandId, Config, Connection, Event, ExecuteError, IoFailure, Output, Prepared,
+    Raw, Refusal,
+};
+
+use super::{Flushed, Received, io_failure};
+use crate::events::EventQueue;
+use crate::watch::Watch;
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) connection: Connection<OwnedFd>,
+    pub(super) slots: HashMap<CommandId, Slot>,
+    pub(super) subscribers: Vec<Arc<EventQueue>>,
+    pub(super) watches: Vec<Arc<Watch>>,
+    /// Who waits for the connection to become ready, idle or closed.
+    waiting: Vec<Waker>,
+    /// Somebody hands out outputs and will go on until there are none.
+    pub(super) dispatching: bool,
+    /// The transport takes nothing any more.
+    pub(super) broken: Option<IoFailure>,
+}
+
+#[derive(Debug)]
+pub(super) enum Slot {
+    Waiting(Option<Waker>),
+    Done(Result<Raw, ExecuteError>),
+}
+
+/// What is left to do when the lock is released: wakers and watches run code that is not ours.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    wakers: Vec<Waker>,
+    /// The connection has ended, and with it these.
+    ended: Option<(CloseReason, Vec<Arc<Watch>>)>,
+    /// An event that somebody's matchers have to see before anything else is handed out.
+    watched: Option<(Event, Vec<Arc<Watch>>)>,
+}
+
+impl Aside {
+    /// Does it; tells whether there may be more to hand out.
+    pub(super) fn run(self) -> bool {
+        self.wakers.into_iter().for_each(Waker::wake);
+        if let Some((reason, watches)) = self.ended {
+            watches.into_iter().for_each(|watch| watch.end(&reason));
+        }
+        let more = self.watched.is_some();
+        if let Some((event, watches)) = self.watched {
+            watches.into_iter().for_each(|watch| watch.offer(&event));
+        }
+        more
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        self.watched.is_some()
+    }
+}
+
+impl State {
+    pub(super) fn new(config: Config, nonce: u64) -> Self {
+        Self {
+            connection: Connection::new(config, nonce),
+            slots: HashMap::new(),
+            subscribers: Vec::new(),
+            watches: Vec::new(),
+            waiting: Vec::new(),
+            dispatching: false,
+            broken: None,
+        }
+    }
+
+    /// Tells whether the connection goes on.
+    pub(super) fn receive(&mut self, received: Received<'_>) -> bool {
+        self.begin_watches();
+        match (received, self.broken) {
+            (Received::Bytes(bytes), _) => self.connection.handle_input(bytes),
+            (Received::Failed(failure), _) => self.connection.handle_failure(failure),
+            (Received::Eof, Some(failure)) => self.connection.handle_failure(failure),
+            (Received::Eof, None) => self.connection.handle_eof(),
+        }
+        self.connection.close_reason().is_none()
+    }
+
+    pub(super) fn accept(&mut self, prepared: Prepared<OwnedFd>) -> Result<CommandId, Refusal> {
+        let id = self.connection.execute_prepared(prepared)?;
+        self.slots.insert(id, Slot::Waiting(None));
+        Ok(id)
+    }
+
+    pub(super) fn flush(
+        &mut self,
+        mut send: impl FnMut(&[u8], Option<BorrowedFd<'_>>) -> io::Result<usize>,
+    ) -> Flushed {
+        while self.broken.is_none() {
+            let Some(transmit) = self.connection.transmit() else { break };
+            match send(transmit.bytes, transmit.descriptor.map(AsFd::as_fd)) {
+                Ok(sent) => self.connection.advance(sent),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.broken = Some(io_failure(&error));
+                    return Flushed::Failed;
+                }
+            }
+        }
+        Flushed::All
+    }
+
+    /// What is received now may be the doing of every command that has begun to go out.
+    fn begin_watches(&self) {
+        for watch in &self.watches {
+            if self.connection.has_begun(watch.command) {
+                watch.begin();
+            }
+        }
+    }
+
+    pub(super) fn poll<T>(
+        &mut self,
+        waker: &Waker,
+        look: impl FnOnce(&Connection<OwnedFd>) -> Option<T>,
+    ) -> Poll<T> {
+        match look(&self.connection) {
+            Some(found) => Poll::Ready(found),
+            None => {
+                if !self.waiting.iter().any(|other| other.will_wake(waker)) {
+                    self.waiting.push(waker.clone());
+                }
+                Poll::Pending
+            }
+        }
+    }
+
+    /// Hands out outputs, up to an event that somebody's matcher has to see.
+    pub(super) fn hand_out(&mut self) -> Aside {
+        let mut aside = Aside::default();
+        let mut changed = false;
+        while !aside.has_more() {
+            let Some(output) = self.connection.poll_output() else { break };
+            match output {
+                Output::Event(event) => self.publish(event, &mut aside),
+                Output::Reply(id, outcome) => self.settle(id, outcome, &mut aside.wakers),
+                Output::Closed(reason) => {
+                    changed = true;
+                    aside.wakers.extend(self.subscribers.drain(..).filter_map(|queue| queue.end()));
+                    aside.ended = Some((reason, std::mem::take(&mut self.watches)));
+                }
+                Output::Ready(_) => changed = true,
+                _ => {}
+            }
+        }
+        if changed || self.connection.is_idle() {
+            aside.wakers.append(&mut self.waiting);
+        }
+        aside
+    }
+
+    fn publish(&mut self, event: Event, aside: &mut Aside) {
+        self.subscribers.retain(|queue| match queue.push(&event) {
+            Ok(waker) => {
+                aside.wakers.extend(waker);
+                true
+            }
+            Err(_) => false,
+        });
+        let watches = self.watches.iter().filter(|watch| watch.is_watching());
+        let watches: Vec<_> = watches.cloned().collect();
+        aside.watched = (!watches.is_empty()).then_some((event, watches));
+    }
+
+    fn settle(
+        &mut self,
+        id: CommandId,
+        outcome: Result<Raw, ExecuteError>,
+        wakers: &mut Vec<Waker>,
+    ) {
+        for watch in self.watches.iter().filter(|watch| watch.command == id) {
+            watch.begin();
+        }
+        if let Some(slot) = self.slots.get_mut(&id) {
+            if let Slot::Waiting(waker) = std::mem::replace(slot, Slot::Done(outcome)) {
+                wakers.extend(waker);
+            }
+        }
+    }
+}

@@ -1,0 +1,253 @@
+use super::*;
+
+use std::sync::mpsc;
+use std::thread;
+
+use crate::testing::{
+    PATIENCE, Wakes, command, event_text, execute, greeted, hear, ready, reply, send,
+};
+
+fn ids(sent: &str) -> impl Iterator<Item = &str> {
+    sent.lines().filter_map(|line| Some(line.rsplit_once(':')?.1.trim_end_matches('}')))
+}
+
+#[test]
+fn c9_commands_wait_until_the_server_is_ready() {
+    let (hub, handshake) = greeted();
+    let (wakes, waker) = Wakes::new();
+    let _pending = execute(&hub, "stop");
+    assert!(hub.poll_ready(&waker).is_pending());
+    assert_eq!(send(&hub), "");
+    hear(&hub, &reply(handshake));
+    assert_eq!(wakes.count(), 1);
+    assert!(matches!(hub.poll_ready(&waker), Poll::Ready(Ok(_))));
+    assert!(send(&hub).contains("stop"));
+}
+
+#[test]
+fn c17_an_end_before_ready_is_told() {
+    let (hub, _) = greeted();
+    let (wakes, waker) = Wakes::new();
+    assert!(hub.poll_ready(&waker).is_pending());
+    assert!(!hub.receive(Received::Eof));
+    assert_eq!(wakes.count(), 1);
+    let eof = CloseReason::Eof { mid_message: false };
+    assert!(matches!(hub.poll_ready(&waker), Poll::Ready(Err(reason)) if reason == eof));
+    assert_eq!(hub.poll_closed(&waker), Poll::Ready(eof));
+}
+
+#[test]
+fn c8_what_the_transport_did_not_take_stays_and_goes_out_once() {
+    let hub = ready();
+    let _pending = execute(&hub, "stop");
+    let mut sent = Vec::new();
+    // One byte a call, and full after each.
+    for _ in 0..10 {
+        let mut taken = false;
+        let flushed = hub.flush(|bytes, _| {
+            if taken {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            taken = true;
+            sent.push(bytes[0]);
+            Ok(1)
+        });
+        assert_eq!(flushed, Flushed::Blocked);
+        assert!(hub.is_blocked());
+    }
+    sent.extend(send(&hub).into_bytes());
+    assert!(!hub.is_blocked());
+    let sent = String::from_utf8(sent).unwrap();
+    assert!(sent.starts_with("{\"execute\":\"stop\",\"id\":"), "{sent}");
+    assert_eq!(sent.matches("stop").count(), 1);
+}
+
+#[test]
+fn c8_an_interrupted_send_is_repeated() {
+    let hub = ready();
+    let _pending = execute(&hub, "stop");
+    let mut calls = 0;
+    let flushed = hub.flush(|bytes, _| {
+        calls += 1;
+        if calls == 1 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(bytes.len()) }
+    });
+    assert_eq!((flushed, calls), (Flushed::All, 2));
+}
+
+/// What the server said before it reset the connection still counts, and the failure to send is
+/// the reason of the end.
+#[test]
+fn c17_after_a_failure_to_send_what_came_before_is_still_read() {
+    let hub = ready();
+    let (_, waker) = Wakes::new();
+    let mut first = execute(&hub, "stop");
+    send(&hub);
+    let mut second = execute(&hub, "cont");
+    assert_eq!(hub.flush(|_, _| Err(io::ErrorKind::BrokenPipe.into())), Flushed::Failed);
+    // Nothing is tried any more, and nothing is torn: this one is safe to try again.
+    let mut third = execute(&hub, "system_reset");
+    assert_eq!(send(&hub), "");
+    assert!(hear(&hub, &reply(first.id())));
+    assert!(!hub.receive(Received::Eof));
+    let reset = || CloseReason::Failed(IoFailure::Reset);
+    assert!(matches!(first.poll(&waker), Poll::Ready(Ok(_))));
+    assert_eq!(second.poll(&waker), Poll::Ready(Err(ExecuteError::Unanswered(reset()))));
+    assert_eq!(third.poll(&waker), Poll::Ready(Err(ExecuteError::NotSent(reset()))));
+    assert_eq!(hub.poll_closed(&waker), Poll::Ready(reset()));
+}
+
+#[test]
+fn c16_withdrawing_the_last_command_makes_it_idle() {
+    let hub = ready();
+    let (wakes, waker) = Wakes::new();
+    assert!(hub.poll_idle(&waker).is_ready());
+    let pending = execute(&hub, "stop");
+    assert!(hub.poll_idle(&waker).is_pending());
+    assert!(!pending.cancel(), "it was never sent");
+    assert_eq!(wakes.count(), 1);
+    assert!(hub.poll_idle(&waker).is_ready());
+    assert_eq!(send(&hub), "");
+}
+
+#[test]
+fn c17_after_the_end_everything_says_so() {
+    let hub = ready();
+    let (_, waker) = Wakes::new();
+    hub.abort();
+    assert!(hub.is_closed());
+    let refused = hub.execute(command("stop")).unwrap_err();
+    assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
+    let refused = hub.execute_until(command("stop"), Box::new(|_| true)).unwrap_err();
+    assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
+    assert!(hub.subscribe(EventLimits::default()).poll_next(&waker) == Poll::Ready(None));
+    assert!(!hub.receive(Received::Eof));
+    assert_eq!(hub.poll_closed(&waker), Poll::Ready(CloseReason::Requested));
+}
+
+/// Others may end or withdraw commands while the transport receives. Who receives goes on to read
+/// next, so by then all that has come must have been handed out.
+#[test]
+fn c17_what_was_received_is_handed_out_when_receive_returns() {
+    let hub = ready();
+    let (_, waker) = Wakes::new();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                drop(execute(&hub, "withdrawn"));
+            }
+        });
+        for _ in 0..2_000 {
+            let matcher = |_: &_| {
+                thread::yield_now();
+                false
+            };
+            let _until = hub.execute_until(command("watching"), Box::new(matcher)).unwrap();
+            let mut pending = execute(&hub, "stop");
+            // All are answered, those of the other thread that it withdrew too late included.
+            let replies: String = ids(&send(&hub)).map(reply).collect();
+            hear(&hub, &(event_text("STOP") + &replies));
+            let told = pending.poll(&waker).is_ready();
+            // Let the other thread end too before this one fails.
+            done.fetch_or(!told, Ordering::Relaxed);
+            assert!(told, "a reply was received, and not told");
+        }
+        done.store(true, Ordering::Relaxed);
+    });
+}
+
+#[test]
+fn c15_matchers_run_without_the_lock() {
+    let hub = ready();
+    let looking = hub.clone();
+    let _until =
+        hub.execute_until(command("device_del"), Box::new(move |_| looking.is_closed())).unwrap();
+    send(&hub);
+    let (done, is_done) = mpsc::channel();
+    thread::spawn(move || {
+        hear(&hub, &event_text("DEVICE_DELETED"));
+        done.send(())
+    });
+    is_done.recv_timeout(PATIENCE).expect("the matcher can use the hub");
+}
+
+/// What a matcher owns is a caller's code too, and its end may be that of the last client.
+#[test]
+fn c15_matchers_are_dropped_without_the_lock() {
+    struct LooksWhenDropped(Arc<Hub>);
+    impl Drop for LooksWhenDropped {
+        fn drop(&mut self) {
+            self.0.is_closed();
+        }
+    }
+
+    let hub = ready();
+    let ((begun, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
+    let may_go_on = Mutex::new(may_go_on);
+    let owned = LooksWhenDropped(hub.clone());
+    let matcher = move |_: &_| {
+        begun.send(()).unwrap();
+        may_go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
+        let _ = &owned;
+        false
+    };
+    let until = hub.execute_until(command("device_del"), Box::new(matcher)).unwrap();
+    send(&hub);
+    let (done, is_done) = mpsc::channel();
+    let receiving = hub.clone();
+    thread::spawn(move || {
+        hear(&receiving, &event_text("DEVICE_DELETED"));
+        done.send(())
+    });
+    has_begun.recv_timeout(PATIENCE).unwrap();
+    // The caller gives up meanwhile, so that the matcher is the receiving thread's to drop.
+    assert!(until.cancel());
+    go_on.send(()).unwrap();
+    is_done.recv_timeout(PATIENCE).expect("the matcher's end can use the hub");
+}
+
+/// Closing needs nobody to receive.
+#[test]
+fn c19_close_ends_what_waits_and_keeps_what_is_in_flight() {
+    let hub = ready();
+    let (wakes, waker) = Wakes::new();
+    let mut sent = execute(&hub, "stop");
+    send(&hub);
+    let mut queued = execute(&hub, "cont");
+    assert!(queued.poll(&waker).is_pending());
+    hub.close();
+    assert_eq!(wakes.count(), 1);
+    let not_sent = ExecuteError::NotSent(CloseReason::Requested);
+    assert_eq!(queued.poll(&waker), Poll::Ready(Err(not_sent)));
+    assert_eq!(hub.execute(command("stop")).unwrap_err(), Refusal::Closing);
+    assert!(hub.poll_closed(&waker).is_pending());
+    assert!(!hear(&hub, &reply(sent.id())), "that was the last reply");
+    assert!(matches!(sent.poll(&waker), Poll::Ready(Ok(_))));
+    assert_eq!(hub.poll_closed(&waker), Poll::Ready(CloseReason::Requested));
+}
+
+/// However often and by whom one asks, the waiting are kept once.
+#[test]
+fn waiters_are_kept_once_and_woken_once() {
+    let hub = ready();
+    let _pending = execute(&hub, "stop");
+    let (wakes, waker) = Wakes::new();
+    let (others, other) = Wakes::new();
+    for _ in 0..3 {
+        assert!(hub.poll_idle(&waker).is_pending());
+        assert!(hub.poll_closed(&waker).is_pending());
+        assert!(hub.poll_closed(&other).is_pending());
+    }
+    hub.abort();
+    assert_eq!((wakes.count(), others.count()), (1, 1));
+}
+
+#[test]
+fn errors_of_the_system_are_told_apart() {
+    let failure = |kind: io::ErrorKind| io_failure(&kind.into());
+    assert_eq!(failure(io::ErrorKind::ConnectionReset), IoFailure::Reset);
+    assert_eq!(failure(io::ErrorKind::BrokenPipe), IoFailure::Reset);
+    assert_eq!(failure(io::ErrorKind::PermissionDenied), IoFailure::Other(0));
+    let error = rustix::io::Errno::NOTSOCK;
+    assert_eq!(io_failure(&error.into()), IoFailure::Other(error.raw_os_error()));
+}

@@ -1,0 +1,101 @@
+//! A command that somebody waits for. Dropped before its end, it is cancelled.
+
+use std::fmt;
+use std::sync::Arc;
+use std::task::{Poll, Waker, ready};
+
+use qmp_proto::{CommandId, Event, ExecuteError, Raw};
+
+use crate::error::Error;
+use crate::hub::Hub;
+use crate::watch::Watch;
+
+/// A command whose reply is awaited.
+///
+/// Dropping it changes nothing on the wire: a command not sent yet is withdrawn, and the reply to
+/// one that was sent is dropped when it comes.
+#[must_use = "dropping this cancels the command"]
+#[derive(Debug)]
+pub struct Pending {
+    hub: Arc<Hub>,
+    id: CommandId,
+    done: bool,
+}
+
+impl Pending {
+    pub(crate) fn new(hub: Arc<Hub>, id: CommandId) -> Self {
+        Self { hub, id, done: false }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn id(&self) -> CommandId {
+        self.id
+    }
+
+    /// How the command ended. Pending, it wakes the waker given last. Once it was ready it must
+    /// not be polled again.
+    pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Raw, ExecuteError>> {
+        let outcome = ready!(self.hub.poll_reply(self.id, waker));
+        self.done = true;
+        Poll::Ready(outcome)
+    }
+
+    /// Gives up waiting; tells whether the command was, or may have been, sent.
+    pub fn cancel(mut self) -> bool {
+        self.done = true;
+        self.hub.cancel(self.id)
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if !self.done {
+            self.hub.cancel(self.id);
+        }
+    }
+}
+
+/// A command whose reply is awaited, and an event besides.
+#[must_use = "dropping this cancels the command"]
+pub struct PendingUntil {
+    reply: Option<Raw>,
+    pending: Pending,
+    watch: Arc<Watch>,
+}
+
+impl PendingUntil {
+    pub(crate) fn new(pending: Pending, watch: Arc<Watch>) -> Self {
+        Self { reply: None, pending, watch }
+    }
+
+    /// The reply and the event, whichever of them came first. A reply that is an error ends it.
+    pub fn poll(&mut self, waker: &Waker) -> Poll<Result<(Raw, Event), Error>> {
+        if self.reply.is_none() {
+            self.reply = Some(ready!(self.pending.poll(waker))?);
+        }
+        let event = ready!(self.watch.poll(waker))?;
+        let reply = self.reply.take().unwrap_or(Raw::from_static("{}"));
+        Poll::Ready(Ok((reply, event)))
+    }
+
+    /// Gives up waiting; tells whether the command was, or may have been, sent.
+    pub fn cancel(self) -> bool {
+        self.reply.is_some() || self.pending.hub.cancel(self.pending.id)
+    }
+}
+
+impl Drop for PendingUntil {
+    fn drop(&mut self) {
+        self.pending.hub.unwatch(&self.watch);
+    }
+}
+
+impl fmt::Debug for PendingUntil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PendingUntil").field("pending", &self.pending).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "pending_tests.rs"]
+mod tests;

@@ -1,0 +1,98 @@
+//! Waiting for one event: a slot for it, and the function that recognises it.
+
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Poll, Waker};
+
+use qmp_proto::{CloseReason, CommandId, Event};
+
+use crate::error::Error;
+
+/// Recognises the event that is awaited.
+pub type Matcher = Box<dyn Fn(&Event) -> bool + Send + Sync>;
+
+/// A slot for the one event that a caller waits for.
+///
+/// Every event from the command's first byte on is shown to the matcher, by whoever receives it
+/// and without the connection's lock. The slot cannot overflow.
+pub(crate) struct Watch {
+    pub(crate) command: CommandId,
+    matcher: Matcher,
+    state: Mutex<State>,
+}
+
+struct State {
+    /// The command's first byte has gone out.
+    begun: bool,
+    found: Option<Result<Event, Error>>,
+    waker: Option<Waker>,
+}
+
+impl Watch {
+    pub(crate) fn new(command: CommandId, matcher: Matcher) -> Self {
+        let state = State { begun: false, found: None, waker: None };
+        Self { command, matcher, state: Mutex::new(state) }
+    }
+
+    /// From now on events count.
+    pub(crate) fn begin(&self) {
+        self.lock().begun = true;
+    }
+
+    /// Whether an event has to be shown to the matcher.
+    pub(crate) fn is_watching(&self) -> bool {
+        let state = self.lock();
+        state.begun && state.found.is_none()
+    }
+
+    /// Shows it an event.
+    pub(crate) fn offer(&self, event: &Event) {
+        let matched = catch_unwind(AssertUnwindSafe(|| (self.matcher)(event)));
+        match matched {
+            Ok(true) => self.settle(Ok(event.clone())),
+            Ok(false) => {}
+            Err(_) => self.settle(Err(Error::MatcherPanicked)),
+        }
+    }
+
+    /// The connection has ended.
+    pub(crate) fn end(&self, reason: &CloseReason) {
+        self.settle(Err(Error::Closed(reason.clone())));
+    }
+
+    pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Event, Error>> {
+        let mut state = self.lock();
+        match &state.found {
+            Some(found) => Poll::Ready(found.clone()),
+            None => {
+                state.waker = Some(waker.clone());
+                Poll::Pending
+            }
+        }
+    }
+
+    fn settle(&self, outcome: Result<Event, Error>) {
+        let mut state = self.lock();
+        state.found.get_or_insert(outcome);
+        let waker = state.waker.take();
+        drop(state);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Watch").field("command", &self.command).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;
