@@ -1,2 +1,133 @@
-//! (being written)
+//! A QMP client for threads: connect to QEMU, run commands, wait for events.
+//!
+//! ```no_run
+//! use std::process::Command;
+//! use qmp_blocking::{commands::{Cont, QueryStatus, Quit}, spawn};
+//!
+//! let mut qemu = Command::new("qemu-system-x86_64");
+//! qemu.args(["-machine", "none", "-nodefaults", "-display", "none", "-S"]);
+//! let (client, mut child) = spawn(qemu)?;
+//! println!("{:?}", client.execute(&QueryStatus)?.status);
+//! client.execute(&Cont)?;
+//! client.execute(&Quit)?;
+//! child.wait()?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`connect`] takes what stands behind `-qmp` on QEMU's command line; [`spawn`] starts QEMU
+//!   itself; [`from_stream`] takes a socket that you have; [`Builder`] has the options.
+//! - [`Client`] is cloned into as many threads as you like.
+//! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
+//! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
+//!   [`Client::execute_request`] does without a type.
+//!
+//! # Threads
+//!
+//! A thread that waits for a reply reads the socket itself while no other does, so a lone command
+//! costs one write and one read and no switch of threads. One background thread a connection reads
+//! when nobody has for a millisecond, so that events flow while no one calls. It ends with the
+//! connection.
+//!
+//! # Features
+//!
+//! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
+
 #![forbid(unsafe_code)]
+
+mod background;
+mod builder;
+mod client;
+mod error;
+mod event_iterator;
+mod fifo;
+mod line;
+mod open;
+mod pump;
+mod spawn;
+mod turns;
+
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::process::{Child, Command as Program};
+
+pub use builder::Builder;
+pub use client::Client;
+pub use error::ConnectError;
+pub use event_iterator::Events;
+pub use qmp_client::{Address, Error, EventLimits, Lagged};
+pub use qmp_proto::{
+    CloseReason, Command, CommandError, DecodeError, Empty, ErrorClass, Event, Greeting, Raw,
+    Refusal, Request, Timestamp, TypedEvent, commands, events,
+};
+
+/// Connects to an [`Address`], to what one wrote for `-qmp` on QEMU's command line, or to the Unix
+/// socket at a path.
+///
+/// # Errors
+///
+/// A [`ConnectError`] says which step was not reached within 10 s.
+pub fn connect(
+    address: impl TryInto<Address, Error: Into<ConnectError>>,
+) -> Result<Client, ConnectError> {
+    Builder::new().connect(address)
+}
+
+/// As [`connect`], with all events from the connection's very first on.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn connect_with_events(
+    address: impl TryInto<Address, Error: Into<ConnectError>>,
+) -> Result<(Client, Events), ConnectError> {
+    Builder::new().connect_with_events(address)
+}
+
+/// Connects to the Unix socket at `path`.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn connect_unix(path: impl AsRef<Path>) -> Result<Client, ConnectError> {
+    connect(Address::from(path.as_ref()))
+}
+
+/// Connects to a TCP port.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn connect_tcp(host: impl Into<String>, port: u16) -> Result<Client, ConnectError> {
+    connect(Address::Tcp { host: host.into(), port })
+}
+
+/// Takes a connected stream socket: a `UnixStream`, a `TcpStream`, or any descriptor of one.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn from_stream(stream: impl Into<OwnedFd>) -> Result<Client, ConnectError> {
+    Builder::new().from_stream(stream)
+}
+
+/// Takes any pair of streams: pipes, a serial port, a program's standard streams.
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn from_io(
+    reader: impl Read + Send + 'static,
+    writer: impl Write + Send + 'static,
+) -> Result<Client, ConnectError> {
+    Builder::new().from_io(reader, writer)
+}
+
+/// Starts QEMU and connects to it over an inherited socket: see [`Builder::spawn`].
+///
+/// # Errors
+///
+/// As [`connect`].
+pub fn spawn(command: Program) -> Result<(Client, Child), ConnectError> {
+    Builder::new().spawn(command)
+}

@@ -1,0 +1,75 @@
+//! Drives a QEMU: asks for its version and state, starts and stops it, shows its events, and quits.
+//!
+//! Without an argument it starts a QEMU of its own. With one, it drives the QEMU at that address,
+//! which is what stands behind `-qmp` there: `unix:/run/vm.sock`, `tcp:localhost:4444`. Note that
+//! the last thing it does there is `quit`.
+
+use std::error::Error;
+use std::process::{Child, Command, ExitCode};
+use std::thread;
+
+use qmp_blocking::commands::{Cont, QueryStatus, QueryVersion, Quit, Stop};
+use qmp_blocking::{Builder, Client, Events};
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<(), Box<dyn Error>> {
+    let (client, events, child) = connect()?;
+    // Events have a thread of their own here; it ends with the connection.
+    let printer = thread::spawn(move || print_events(events));
+
+    let version = client.execute(&QueryVersion)?;
+    let qemu = version.qemu;
+    println!("version   QEMU {}.{}.{} {}", qemu.major, qemu.minor, qemu.micro, version.package);
+    print_status(&client)?;
+    client.execute(&Cont)?;
+    print_status(&client)?;
+    client.execute(&Stop)?;
+    print_status(&client)?;
+    client.execute(&Quit)?;
+
+    println!("the end   {}", client.closed());
+    printer.join().map_err(|_| "the thread for events panicked")?;
+    if let Some(mut child) = child {
+        println!("QEMU      {}", child.wait()?);
+    }
+    Ok(())
+}
+
+fn connect() -> Result<(Client, Events, Option<Child>), Box<dyn Error>> {
+    if let Some(address) = std::env::args().nth(1) {
+        println!("connecting to {address}");
+        let (client, events) = qmp_blocking::connect_with_events(&address)?;
+        return Ok((client, events, None));
+    }
+    println!("starting qemu-system-x86_64");
+    let mut qemu = Command::new("qemu-system-x86_64");
+    qemu.args(["-machine", "none", "-nodefaults", "-display", "none", "-S"]);
+    let (client, events, child) = Builder::new()
+        .spawn_with_events(qemu)
+        .map_err(|error| format!("{error} (is qemu-system-x86_64 installed?)"))?;
+    Ok((client, events, Some(child)))
+}
+
+fn print_status(client: &Client) -> Result<(), qmp_blocking::Error> {
+    let status = client.execute(&QueryStatus)?;
+    println!("status    {:?}", status.status);
+    Ok(())
+}
+
+fn print_events(events: Events) {
+    for event in events {
+        match event {
+            Ok(event) => println!("event     {}", event.name()),
+            Err(lagged) => println!("event     {lagged}"),
+        }
+    }
+}

@@ -1,0 +1,271 @@
+//! The handle through which any number of threads use one connection.
+
+use std::borrow::Cow;
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::task::{Poll, Waker};
+use std::time::{Duration, Instant};
+
+use qmp_client::{Error, EventLimits};
+use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Request};
+use serde::Serialize;
+
+use crate::event_iterator::Events;
+use crate::line::Line;
+
+/// A connection to a QMP server. Clones share it, and any number of threads may use it at once.
+///
+/// When the last clone is dropped, the connection is closed at once: QEMU serves one client of a
+/// monitor at a time. Event iterators do not count.
+///
+/// # Timeouts
+///
+/// A command waits as long as it takes, unless the builder's
+/// [`command_timeout`](crate::Builder::command_timeout) or [`with_timeout`](Self::with_timeout)
+/// says otherwise. After a timeout the connection is as good as before: the late reply is dropped
+/// when it comes, and every other command gets its own.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use qmp_blocking::commands::{QueryName, QueryStatus, RunState};
+///
+/// # let socket = server();
+/// let client = qmp_blocking::from_stream(socket)?;
+/// let other = client.clone();
+/// let name = std::thread::spawn(move || other.execute(&QueryName));
+/// assert_eq!(client.execute(&QueryStatus)?.status, RunState::Running);
+/// assert_eq!(name.join().unwrap()?.name.as_deref(), Some("demo"));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Client {
+    handle: Arc<Handle>,
+    timeout: Option<Duration>,
+}
+
+/// What the clones share. Its end is the connection's.
+#[derive(Debug)]
+struct Handle {
+    line: Arc<Line>,
+    greeting: Greeting,
+    limits: EventLimits,
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.line.hub.abort();
+        self.line.finish();
+    }
+}
+
+impl Client {
+    pub(crate) fn new(
+        line: Arc<Line>,
+        greeting: Greeting,
+        limits: EventLimits,
+        timeout: Option<Duration>,
+    ) -> Self {
+        Self { handle: Arc::new(Handle { line, greeting, limits }), timeout }
+    }
+
+    /// This connection with another timeout for the commands of this handle; `None` for none.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
+        Self { handle: self.handle.clone(), timeout: timeout.into() }
+    }
+
+    /// Executes a command and waits for what it returns.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] tells the server's error, a refusal of ours, a connection that ended (and
+    /// whether the command may have run) and the timeout apart.
+    pub fn execute<C: Command>(&self, command: &C) -> Result<C::Return, Error> {
+        Ok(C::decode(self.execute_request(Request::of(command))?)?)
+    }
+
+    /// Executes a command out-of-band: it overtakes all others, in the queue and at the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute). It is refused unless the builder asked for out-of-band
+    /// execution and the server offers it.
+    pub fn execute_oob<C: Command>(&self, command: &C) -> Result<C::Return, Error> {
+        Ok(C::decode(self.execute_request(Request::of(command).out_of_band())?)?)
+    }
+
+    /// Executes a command with a descriptor, for `getfd` and `add-fd`. The descriptor is closed
+    /// here once it is sent, or cannot be.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute). It is refused where the transport is no Unix socket.
+    pub fn execute_with_fd<C: Command>(
+        &self,
+        command: &C,
+        descriptor: impl Into<OwnedFd>,
+    ) -> Result<C::Return, Error> {
+        let request = Request::of(command).descriptor(descriptor.into());
+        Ok(C::decode(self.execute_request(request)?)?)
+    }
+
+    /// Executes a command and waits for its return and for an event, whichever comes first.
+    ///
+    /// The event cannot be missed, nor lost to a full queue: `matches` is shown every event from
+    /// the command's first byte on. It is called by whichever thread receives the event, so it
+    /// should be quick, and it must not call this client.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute): an error of the command's ends the wait. The timeout is for
+    /// both. A panic in `matches` is [`Error::MatcherPanicked`].
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = qmp_blocking::from_stream(server())?;
+    /// use qmp_blocking::{commands::DeviceDel, events::DeviceDeleted};
+    ///
+    /// let gone = |event: &qmp_blocking::Event| match event.parse_as::<DeviceDeleted>() {
+    ///     Some(Ok(deleted)) => deleted.device.as_deref() == Some("net0"),
+    ///     _ => false,
+    /// };
+    /// let (_, event) = client.execute_until(&DeviceDel { id: "net0" }, gone)?;
+    /// assert_eq!(event.name(), "DEVICE_DELETED");
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn execute_until<C: Command>(
+        &self,
+        command: &C,
+        matches: impl Fn(&Event) -> bool + Send + Sync + 'static,
+    ) -> Result<(C::Return, Event), Error> {
+        let prepared = Request::of(command).prepare()?;
+        let mut pending = self.line().hub.execute_until(prepared, Box::new(matches))?;
+        match self.send_and_wait(|waker| pending.poll(waker)) {
+            Some(outcome) => {
+                let (raw, event) = outcome?;
+                Ok((C::decode(raw)?, event))
+            }
+            None => Err(Error::TimedOut { sent: pending.cancel() }),
+        }
+    }
+
+    /// Executes a command without a type of its own and waits for what it returns, as raw JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let client = qmp_blocking::from_stream(server())?;
+    /// use qmp_blocking::Request;
+    ///
+    /// let arguments = serde_json::json!({"device": "ide1-cd0"});
+    /// client.execute_request(Request::new("eject").arguments(arguments))?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn execute_request<A: Serialize>(
+        &self,
+        request: Request<A, OwnedFd>,
+    ) -> Result<Raw, Error> {
+        self.run(request.prepare()?)
+    }
+
+    /// Executes a query by its name, with or without the prefix `query-`: `status` stands for
+    /// `query-status`.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub fn query(&self, name: &str) -> Result<Raw, Error> {
+        let name: Cow<'static, str> = match name.starts_with("query-") {
+            true => name.to_owned().into(),
+            false => format!("query-{name}").into(),
+        };
+        self.execute_request(Request::new(name))
+    }
+
+    /// All events from now on.
+    pub fn events(&self) -> Events {
+        self.events_with(self.handle.limits)
+    }
+
+    /// All events from now on, with a queue of another size.
+    pub fn events_with(&self, limits: EventLimits) -> Events {
+        Events::new(self.line().hub.subscribe(limits), self.handle.line.clone())
+    }
+
+    /// Waits until no command waits for its turn and no reply is owed, those to commands that
+    /// nobody waits for any more included; `None` waits as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`]. A connection that has ended is idle.
+    pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
+        let idle =
+            self.line().wait(deadline(timeout.into()), |waker| self.line().hub.poll_idle(waker));
+        idle.ok_or(Error::TimedOut { sent: true })
+    }
+
+    /// What the server said first: its version and its capabilities.
+    pub fn greeting(&self) -> &Greeting {
+        &self.handle.greeting
+    }
+
+    /// Waits until the connection has ended, and tells how.
+    pub fn closed(&self) -> CloseReason {
+        let wait = |waker: &Waker| self.line().hub.poll_closed(waker);
+        self.line().wait(None, wait).unwrap_or(CloseReason::Requested)
+    }
+
+    /// How the connection ended; `None` while it lives.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.line().hub.inspect(|connection| connection.close_reason().cloned())
+    }
+
+    /// Closes the connection in an orderly way, for all clones: new commands are refused, those
+    /// not sent end as [`Error::NotSent`], and the replies in flight are awaited for at most
+    /// `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] where replies were still owed then. The connection is closed either way.
+    pub fn close(&self, timeout: Duration) -> Result<(), Error> {
+        let line = self.line();
+        line.hub.close();
+        let deadline = deadline(Some(timeout));
+        let closed = line.wait(deadline, |waker| line.hub.poll_closed(waker));
+        line.hub.abort();
+        line.finish();
+        closed.map(|_| ()).ok_or(Error::TimedOut { sent: true })
+    }
+
+    fn run(&self, prepared: Prepared<OwnedFd>) -> Result<Raw, Error> {
+        let mut pending = self.line().hub.execute(prepared)?;
+        match self.send_and_wait(|waker| pending.poll(waker)) {
+            Some(outcome) => Ok(outcome?),
+            None => Err(Error::TimedOut { sent: pending.cancel() }),
+        }
+    }
+
+    fn send_and_wait<T>(&self, poll: impl FnMut(&Waker) -> Poll<T>) -> Option<T> {
+        let deadline = deadline(self.timeout);
+        self.line().flush();
+        self.line().wait(deadline, poll)
+    }
+
+    fn line(&self) -> &Line {
+        &self.handle.line
+    }
+}
+
+/// A timeout too long for the clock is none.
+fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+    timeout.and_then(|timeout| Instant::now().checked_add(timeout))
+}

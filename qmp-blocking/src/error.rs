@@ -1,0 +1,105 @@
+//! Why there is no connection to a QMP server.
+
+use std::convert::Infallible;
+use std::process::ExitStatus;
+use std::time::Duration;
+use std::{error, fmt, io};
+
+use qmp_client::address::AddressError;
+use qmp_client::connect::SocketError;
+use qmp_proto::CloseReason;
+
+/// Why connecting failed: which step was not reached.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The text is no address.
+    Address(AddressError),
+    /// There is no socket to talk over.
+    NoSocket(SocketError),
+    /// Something of the system failed: a socket, a thread, a file.
+    Io(io::Error),
+    /// The program was not started.
+    NotStarted(io::Error),
+    /// The program ended before it was ready for commands. What it had to say of it is in its
+    /// standard error.
+    Exited(ExitStatus),
+    /// Connected, and nothing came until the deadline.
+    NoGreeting {
+        /// How long it was waited for, the time to connect included.
+        waited: Duration,
+    },
+    /// The server greeted and did not answer `qmp_capabilities` until the deadline.
+    NoCapabilities {
+        /// How long it was waited for, the time to connect included.
+        waited: Duration,
+    },
+    /// The connection ended before the server was ready for commands.
+    Ended(CloseReason),
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => error.fmt(f),
+            Self::NoSocket(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the connection could not be set up: {error}"),
+            Self::NotStarted(error) => write!(f, "the program was not started: {error}"),
+            Self::Exited(status) => {
+                write!(f, "the program ended before it was ready for commands ({status})")
+            }
+            Self::NoGreeting { waited } => write!(
+                f,
+                "connected, but no greeting came in {waited:.1?}: another client may hold this \
+                 monitor (QEMU serves one at a time), or this is a websocket (websocket=on), a TLS \
+                 socket (tls-creds), or a guest agent, none of which speak first"
+            ),
+            Self::NoCapabilities { waited } => write!(
+                f,
+                "the server greeted, but did not answer qmp_capabilities in {waited:.1?}: a \
+                 command of another monitor may keep QEMU busy, or its main loop hangs, which QEMU 7.2 \
+                 may do when a client comes while it starts (wait=on or `spawn` avoid that)"
+            ),
+            Self::Ended(reason) => {
+                write!(f, "the connection ended before the server was ready: {reason}")
+            }
+        }
+    }
+}
+
+impl error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Address(error) => error.source(),
+            Self::NoSocket(error) => error.source(),
+            Self::Io(error) | Self::NotStarted(error) => Some(error),
+            Self::Ended(reason) => error::Error::source(reason),
+            Self::Exited(_) | Self::NoGreeting { .. } | Self::NoCapabilities { .. } => None,
+        }
+    }
+}
+
+impl From<AddressError> for ConnectError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
+    }
+}
+
+/// What is an address already cannot fail to become one.
+impl From<Infallible> for ConnectError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<SocketError> for ConnectError {
+    fn from(error: SocketError) -> Self {
+        Self::NoSocket(error)
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}

@@ -1,0 +1,67 @@
+//! A subscriber's events, one after the other.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use qmp_client::{Lagged, Subscription};
+use qmp_proto::Event;
+
+use crate::line::Line;
+
+/// All events since the subscription, in order; it ends with the connection.
+///
+/// It is an iterator that waits. Each subscriber has a queue of its own, bounded in number and
+/// bytes ([`EventLimits`](qmp_client::EventLimits)): one that is too slow loses its own oldest
+/// events, finds `Err(Lagged(n))` in their place, and delays nobody.
+///
+/// It keeps nothing alive: when the last [`Client`](crate::Client) is dropped, the connection ends,
+/// and the iterator after the events that had come by then.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// use qmp_blocking::commands::{Quit, Stop};
+///
+/// # let client = qmp_blocking::from_stream(server())?;
+/// let events = client.events();
+/// client.execute(&Stop)?;
+/// client.execute(&Quit)?;
+/// let mut names = Vec::new();
+/// for event in events {
+///     match event {
+///         Ok(event) => names.push(event.name().to_owned()),
+///         Err(lagged) => eprintln!("{lagged}"),
+///     }
+/// }
+/// assert_eq!(names, ["STOP", "SHUTDOWN"]);
+/// assert_eq!(client.closed(), qmp_blocking::CloseReason::Quit);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Events {
+    subscription: Subscription,
+    line: Arc<Line>,
+}
+
+impl Events {
+    pub(crate) fn new(subscription: Subscription, line: Arc<Line>) -> Self {
+        Self { subscription, line }
+    }
+
+    /// The next event if it comes within `timeout`; `None` if not, or if there will be none.
+    ///
+    /// Zero takes what is there and does not wait.
+    pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Lagged>> {
+        let deadline = Instant::now().checked_add(timeout);
+        self.line.wait(deadline, |waker| self.subscription.poll_next(waker)).flatten()
+    }
+}
+
+impl Iterator for Events {
+    type Item = Result<Event, Lagged>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.line.wait(None, |waker| self.subscription.poll_next(waker)).flatten()
+    }
+}

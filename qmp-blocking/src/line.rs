@@ -1,0 +1,242 @@
+//! One connection: the hub that callers share, and the socket behind it.
+
+use std::cell::OnceCell;
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+use qmp_client::{Flushed, Hub, Received, descriptors, io_failure};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::net::{RecvFlags, Shutdown, sockopt};
+
+use crate::turns::{ReadBuffer, Successor, Turns};
+
+/// How much longer than asked for a read may wait before the kernel is told anew.
+const SLACK: Duration = Duration::from_millis(1);
+
+/// A connection, shared by its callers and its background thread.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) turns: Turns,
+    socket: OwnedFd,
+    /// A byte written to the first wakes the background thread, which waits at the second.
+    nudge: UnixStream,
+    nudged: UnixStream,
+}
+
+impl Line {
+    /// A line over a connected stream socket in blocking mode.
+    pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
+        let (nudge, nudged) = UnixStream::pair()?;
+        nudge.set_nonblocking(true)?;
+        nudged.set_nonblocking(true)?;
+        Ok(Self { hub, turns: Turns::new(), socket, nudge, nudged })
+    }
+
+    /// Waits until `poll` is ready, reading the socket meanwhile if nobody else does; `None` at the
+    /// deadline.
+    pub(crate) fn wait<T>(
+        &self,
+        deadline: Option<Instant>,
+        mut poll: impl FnMut(&Waker) -> Poll<T>,
+    ) -> Option<T> {
+        let waker = this_threads_waker();
+        let mut visit = Visit { line: self, buffer: None, parked: false };
+        loop {
+            if let Poll::Ready(found) = poll(&waker) {
+                return Some(found);
+            }
+            if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                return None;
+            }
+            match &mut visit.buffer {
+                Some(buffer) => self.read(buffer, deadline),
+                None => match self.turns.take_or_park() {
+                    // The reader before may have handed it over since we looked: look again.
+                    taken @ Some(_) => visit.buffer = taken,
+                    None => {
+                        visit.parked = true;
+                        self.turns.park(deadline);
+                    }
+                },
+            }
+        }
+    }
+
+    /// Sends what can be sent now. What does not fit is the next reader's to send, or the background
+    /// thread's.
+    pub(crate) fn flush(&self) {
+        let socket = self.socket.as_fd();
+        match self.hub.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
+            Flushed::All => {}
+            Flushed::Blocked => self.nudge(),
+            // What the server said before is still read, up to the end of the stream.
+            Flushed::Failed => self.shut_down(),
+        }
+    }
+
+    /// The connection is over: everyone who still waits at the socket is woken, and the server
+    /// learns it.
+    pub(crate) fn finish(&self) {
+        self.shut_down();
+        self.nudge();
+    }
+
+    /// For the background thread: waits for a nudge, for input if it reads, and for room if bytes
+    /// wait for it; at most so long.
+    pub(crate) fn wait_in_background(
+        &self,
+        buffer: Option<&mut ReadBuffer>,
+        timeout: Option<Duration>,
+    ) {
+        let wanted = self.wanted(buffer.is_some());
+        let mut polled =
+            [PollFd::new(&self.nudged, PollFlags::IN), PollFd::new(&self.socket, wanted)];
+        // A socket of which nothing is wanted would still report its end, again and again.
+        let polled = if wanted.is_empty() { &mut polled[..1] } else { &mut polled[..] };
+        poll(polled, timeout);
+        let ready = polled.get(1).map_or(PollFlags::empty(), PollFd::revents);
+        if !polled[0].revents().is_empty() {
+            while (&self.nudged).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+        }
+        self.serve(ready, buffer);
+    }
+
+    /// Reads once, or until the deadline; sends too if bytes wait for room.
+    fn read(&self, buffer: &mut ReadBuffer, deadline: Option<Instant>) {
+        let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+        if self.hub.is_blocked() {
+            let mut polled = [PollFd::new(&self.socket, self.wanted(true))];
+            poll(&mut polled, left);
+            let ready = polled[0].revents();
+            return self.serve(ready, Some(buffer));
+        }
+        if let Err(error) = self.limit_wait(buffer, left) {
+            return self.receive(Received::Failed(io_failure(&error)));
+        }
+        self.receive_from_socket(buffer, RecvFlags::empty());
+    }
+
+    fn wanted(&self, reading: bool) -> PollFlags {
+        let mut wanted = PollFlags::empty();
+        wanted.set(PollFlags::IN, reading);
+        wanted.set(PollFlags::OUT, self.hub.is_blocked());
+        wanted
+    }
+
+    /// Does what the socket is ready for.
+    fn serve(&self, ready: PollFlags, buffer: Option<&mut ReadBuffer>) {
+        if ready.contains(PollFlags::OUT) {
+            self.flush();
+        }
+        match buffer {
+            Some(buffer) if ready.intersects(!PollFlags::OUT) => {
+                self.receive_from_socket(buffer, RecvFlags::DONTWAIT);
+            }
+            None if ready.intersects(PollFlags::HUP | PollFlags::ERR) => self.flush(),
+            _ => {}
+        }
+    }
+
+    fn receive_from_socket(&self, buffer: &mut ReadBuffer, flags: RecvFlags) {
+        match rustix::net::recv(&self.socket, &mut *buffer.bytes, flags).map_err(io::Error::from) {
+            Ok((0, _)) => self.receive(Received::Eof),
+            Ok((length, _)) => self.receive(Received::Bytes(&buffer.bytes[..length])),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
+                _ => self.receive(Received::Failed(io_failure(&error))),
+            },
+        }
+    }
+
+    /// A reply may have made room for more commands, and anything may have ended the connection.
+    fn receive(&self, received: Received<'_>) {
+        if self.hub.receive(received) {
+            self.flush();
+        } else {
+            self.finish();
+        }
+    }
+
+    /// Tells the kernel how long a read may wait, unless it knows well enough.
+    fn limit_wait(&self, buffer: &mut ReadBuffer, left: Option<Duration>) -> io::Result<()> {
+        let good_enough = match (buffer.timeout, left) {
+            (None, None) => true,
+            (Some(known), Some(left)) => known >= left && known - left <= SLACK,
+            _ => false,
+        };
+        if !good_enough {
+            // Zero would stand for no limit.
+            let left = left.map(|left| left.max(Duration::from_micros(1)));
+            sockopt::set_socket_timeout(&self.socket, sockopt::Timeout::Recv, left)?;
+            buffer.timeout = left;
+        }
+        Ok(())
+    }
+
+    /// Both ends of both directions: a blocked read returns, what came before it can still be read.
+    fn shut_down(&self) {
+        // It fails where the peer is gone already.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+
+    pub(crate) fn nudge(&self) {
+        // A full pipe has nudges enough in it.
+        let _ = (&self.nudge).write(&[0]);
+    }
+}
+
+/// A thread's stay in [`Line::wait`]. However it leaves, somebody else goes on.
+struct Visit<'a> {
+    line: &'a Line,
+    buffer: Option<ReadBuffer>,
+    parked: bool,
+}
+
+impl Drop for Visit<'_> {
+    fn drop(&mut self) {
+        if self.buffer.is_none() && !self.parked {
+            return;
+        }
+        if self.line.turns.leave(self.buffer.take()) == Successor::Background {
+            self.line.nudge();
+        }
+    }
+}
+
+/// Waits for one of these, as long as `timeout` says.
+fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    // Interrupted, it is as if nothing had happened: the caller looks again.
+    let _ = rustix::event::poll(polled, timeout.as_ref());
+}
+
+/// Wakes a thread that is parked.
+struct Unpark(Thread);
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.0.unpark();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.0.unpark();
+    }
+}
+
+fn this_threads_waker() -> Waker {
+    thread_local! {
+        static WAKER: OnceCell<Waker> = const { OnceCell::new() };
+    }
+    let new = || Waker::from(Arc::new(Unpark(thread::current())));
+    WAKER.try_with(|waker| waker.get_or_init(new).clone()).unwrap_or_else(|_| new())
+}
+
+#[cfg(test)]
+#[path = "line_tests.rs"]
+mod tests;

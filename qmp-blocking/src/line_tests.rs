@@ -1,0 +1,36 @@
+use super::*;
+
+use qmp_proto::Config;
+
+const LONG: Duration = Duration::from_secs(20);
+
+/// A line to a server that says nothing.
+fn silent() -> (Line, UnixStream) {
+    let (ours, servers) = UnixStream::pair().unwrap();
+    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
+}
+
+/// What a thread waits for may be handed over by the reader before it, which then leaves. To read
+/// then would be to wait for something that has come already.
+#[test]
+fn c17_who_takes_the_turn_looks_again_before_it_reads() {
+    let (line, _server) = silent();
+    let start = Instant::now();
+    let mut looks = 0;
+    let found = line.wait(Some(start + LONG), |_| {
+        looks += 1;
+        if looks < 2 { Poll::Pending } else { Poll::Ready(()) }
+    });
+    assert!(found.is_some());
+    assert!(start.elapsed() < LONG / 2, "it read first");
+}
+
+#[test]
+fn a_wait_ends_at_its_deadline() {
+    let (line, _server) = silent();
+    let found: Option<()> =
+        line.wait(Some(Instant::now() + Duration::from_millis(5)), |_| Poll::Pending);
+    assert!(found.is_none());
+    // The turn was given back.
+    assert!(line.turns.take_or_park().is_some());
+}

@@ -1,0 +1,152 @@
+//! Whose turn it is to read the socket.
+//!
+//! Who waits, reads: a thread that waits for a reply reads the socket itself while no other does,
+//! and hands what it reads to whoever it concerns. So a lone command costs no switch of threads.
+//! When the reader leaves, a thread that is parked takes over, or the background thread where there
+//! is none.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
+
+/// What is read at once, in bytes.
+const BUFFER: usize = 64 << 10;
+
+/// Who reads, and who would.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    state: Mutex<State>,
+}
+
+#[derive(Debug)]
+struct State {
+    /// Whoever has it, reads.
+    buffer: Option<ReadBuffer>,
+    /// Who waits for something and may have to take over.
+    parked: Vec<Thread>,
+    /// How many turns have been taken.
+    count: u64,
+    /// Since the background thread took the turn, somebody else would have liked to have it.
+    wanted: bool,
+    /// The background thread sleeps until a reader leaves and nobody is parked.
+    background_sleeps: bool,
+}
+
+/// The reader's buffer, and what it has told the kernel.
+#[derive(Debug)]
+pub(crate) struct ReadBuffer {
+    pub(crate) bytes: Box<[u8]>,
+    /// How long a read of the socket waits at most.
+    pub(crate) timeout: Option<Duration>,
+}
+
+/// Who goes on when a reader leaves.
+#[derive(Debug, PartialEq, Eq)]
+#[must_use]
+pub(crate) enum Successor {
+    /// A parked thread was woken, somebody reads already, or the background thread looks by itself.
+    Found,
+    /// The background thread: it has to be woken.
+    Background,
+}
+
+/// What the background thread finds when it looks.
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// Turns were taken since it looked last; so many so far.
+    Changed(u64),
+    /// Nobody has read since: here is the turn.
+    Idle(ReadBuffer),
+    /// The same reader has the turn as last time; it will have the background thread woken when
+    /// it leaves.
+    Busy,
+}
+
+impl Turns {
+    pub(crate) fn new() -> Self {
+        let buffer = ReadBuffer { bytes: vec![0; BUFFER].into_boxed_slice(), timeout: None };
+        Self {
+            state: Mutex::new(State {
+                buffer: Some(buffer),
+                parked: Vec::new(),
+                count: 0,
+                wanted: false,
+                background_sleeps: false,
+            }),
+        }
+    }
+
+    /// Takes the turn at reading. Where another has it, this thread is noted as parked, and calls
+    /// [`park`](Self::park) next.
+    pub(crate) fn take_or_park(&self) -> Option<ReadBuffer> {
+        let mut state = self.lock();
+        match state.buffer.take() {
+            Some(buffer) => {
+                state.count += 1;
+                Some(buffer)
+            }
+            None => {
+                state.parked.push(thread::current());
+                state.wanted = true;
+                None
+            }
+        }
+    }
+
+    /// Parks this thread until somebody wakes it, or the deadline.
+    pub(crate) fn park(&self, deadline: Option<Instant>) {
+        match deadline {
+            None => thread::park(),
+            Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
+        }
+        let this = thread::current().id();
+        self.lock().parked.retain(|thread| thread.id() != this);
+    }
+
+    /// Gives the turn back, if this thread had it, and sees that somebody goes on. A thread that
+    /// was parked calls this too when it leaves: it may have been chosen to take over.
+    pub(crate) fn leave(&self, buffer: Option<ReadBuffer>) -> Successor {
+        let mut state = self.lock();
+        if buffer.is_some() {
+            state.buffer = buffer;
+        }
+        if state.buffer.is_none() {
+            return Successor::Found;
+        }
+        match state.parked.pop() {
+            Some(thread) => {
+                thread.unpark();
+                Successor::Found
+            }
+            None if std::mem::take(&mut state.background_sleeps) => Successor::Background,
+            None => Successor::Found,
+        }
+    }
+
+    /// For the background thread: what has happened since so many turns had been taken.
+    pub(crate) fn look(&self, seen: u64) -> Look {
+        let mut state = self.lock();
+        if state.count != seen {
+            return Look::Changed(state.count);
+        }
+        match state.buffer.take() {
+            Some(buffer) => {
+                state.wanted = false;
+                Look::Idle(buffer)
+            }
+            None => {
+                state.background_sleeps = true;
+                Look::Busy
+            }
+        }
+    }
+
+    /// Whether a caller would rather have the turn than the background thread.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.lock().wanted
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
