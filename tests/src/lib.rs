@@ -1,2 +1,11 @@
-//! (being written)
+//! What the tests share: a QEMU of one's own, and a server that says what a script tells it.
+//!
+//! The tests are in `tests/tests`.
 #![forbid(unsafe_code)]
+
+pub mod qemu;
+pub mod scripted;
+
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+mod readme {}

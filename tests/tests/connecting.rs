@@ -1,0 +1,255 @@
+//! C7, C9 and C20: from an address to a server that is ready for commands.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
+
+use std::error::Error as _;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use qmp_blocking::{Builder, CloseReason, ConnectError, connect, connect_unix, from_stream};
+use qmp_tests::scripted::{Listener, PATIENCE, Peer, Script, Server, pair, run};
+use serde_json::Value;
+
+const SHORT: Duration = Duration::from_millis(50);
+
+/// The error of a client for whose connection a server does this.
+fn error_of(script: impl FnOnce(&mut Peer) + Send + 'static) -> ConnectError {
+    let (socket, script) = pair(script);
+    let error = Builder::new().deadline(SHORT).from_stream(socket).unwrap_err();
+    script.join();
+    error
+}
+
+#[track_caller]
+fn assert_waited(waited: Duration) {
+    assert!((SHORT..PATIENCE).contains(&waited), "it waited {waited:?}");
+}
+
+#[test]
+fn c9_negotiation_comes_first_and_by_itself() {
+    let mut ids = Vec::new();
+    for oob in [false, true] {
+        let (tell, told) = mpsc::channel();
+        let (socket, script) = pair(move |peer| {
+            peer.say_hello();
+            let negotiation = peer.expect("qmp_capabilities");
+            peer.reply(&negotiation, "{}");
+            tell.send((negotiation.arguments, negotiation.id)).unwrap();
+            assert_eq!(peer.serve(), ["stop"]);
+        });
+        let client = Builder::new().oob(oob).from_stream(socket).unwrap();
+        assert_eq!(client.greeting().version.as_ref().unwrap().qemu.major, 7);
+        run(&client, "stop").unwrap();
+        let (arguments, id) = told.recv_timeout(PATIENCE).unwrap();
+        let enabled = serde_json::json!({ "enable": ["oob"] });
+        assert_eq!(arguments, if oob { enabled } else { Value::Null });
+        ids.push(id);
+        drop(client);
+        script.join();
+    }
+    assert_ne!(ids[0], ids[1], "another connection's id");
+}
+
+#[test]
+fn c9_another_clients_replies_and_events_before_the_own_reply_do_no_harm() {
+    let server = Server::unix(|peer| {
+        peer.say_hello();
+        peer.send(r#"{"return": {}, "id": "gone"}{"return": {}}{"return": 7, "id": 1}"#);
+        peer.send(r#"{"error": {"class": "GenericError", "desc": "not yours"}}"#);
+        let negotiation = peer.expect("qmp_capabilities");
+        peer.event("EARLY", "{}");
+        peer.reply(&negotiation, "{}");
+        assert_eq!(peer.serve(), ["stop"]);
+    });
+    let (client, mut events) = qmp_blocking::connect_with_events(server.address()).unwrap();
+    run(&client, "stop").unwrap();
+    assert_eq!(events.next().unwrap().unwrap().name(), "EARLY");
+    drop(client);
+    server.join();
+}
+
+#[test]
+fn c20_no_socket() {
+    let start = Instant::now();
+    let error = Builder::new().deadline(SHORT).connect("unix:/nonexistent/qmp.sock").unwrap_err();
+    let ConnectError::NoSocket(source) = &error else { panic!("{error:?}") };
+    assert_waited(source.tried());
+    assert_waited(start.elapsed());
+    let text = error.to_string();
+    assert!(text.starts_with("no connection to unix:/nonexistent/qmp.sock in "), "{text}");
+    assert!(
+        text.contains("is QEMU running with -qmp unix:/nonexistent/qmp.sock,server=on"),
+        "{text}"
+    );
+    assert!(error.source().is_some());
+}
+
+#[test]
+fn c20_no_address() {
+    let error = connect("udp:localhost:4444").unwrap_err();
+    assert!(matches!(error, ConnectError::Address(_)), "{error:?}");
+}
+
+#[test]
+fn c20_no_greeting() {
+    // Silence, and half a greeting.
+    for said in ["", r#"{"QMP": {"version": "#] {
+        let error = error_of(move |peer| {
+            peer.send(said);
+            peer.expect_eof();
+        });
+        let ConnectError::NoGreeting { waited } = error else { panic!("{error:?}") };
+        assert_waited(waited);
+        let text = error.to_string();
+        for cause in ["another client", "websocket", "TLS", "guest agent"] {
+            assert!(text.contains(cause), "{text}");
+        }
+    }
+}
+
+#[test]
+fn c20_no_capabilities() {
+    let error = error_of(|peer| {
+        peer.say_hello();
+        peer.expect("qmp_capabilities");
+        // Neither of these is the answer.
+        peer.event("STOP", "{}");
+        peer.send(r#"{"return": {}, "id": "another's"}"#);
+        peer.expect_eof();
+    });
+    let ConnectError::NoCapabilities { waited } = error else { panic!("{error:?}") };
+    assert_waited(waited);
+    assert!(error.to_string().contains("did not answer qmp_capabilities"), "{error}");
+}
+
+#[test]
+fn c20_a_server_that_goes_away_is_no_matter_of_time() {
+    let eof = |mid_message| CloseReason::Eof { mid_message };
+    for (script, expected) in [
+        ((|_| {}) as fn(&mut Peer), eof(false)),
+        (|peer| peer.send(r#"{"QMP""#), eof(true)),
+        (Peer::say_hello, eof(false)),
+    ] {
+        let (socket, script) = pair(script);
+        let error = Builder::new().deadline(PATIENCE * 10).from_stream(socket).unwrap_err();
+        let ConnectError::Ended(reason) = &error else { panic!("{error:?}") };
+        // It may go before qmp_capabilities is sent.
+        let reset = CloseReason::Failed(qmp_proto::IoFailure::Reset);
+        assert!([expected, reset].contains(reason), "{reason:?}");
+        script.join();
+    }
+}
+
+#[test]
+fn c20_a_refused_negotiation_is_told_in_the_servers_words() {
+    let error = error_of(|peer| {
+        peer.say_hello();
+        let negotiation = peer.expect("qmp_capabilities");
+        peer.fail(&negotiation, "GenericError", "Capability oob is unavailable");
+        peer.expect_eof();
+    });
+    let text = error.to_string();
+    assert!(
+        text.ends_with("refused qmp_capabilities: GenericError: Capability oob is unavailable")
+    );
+}
+
+#[test]
+fn c20_a_server_that_appears_later_is_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp.sock");
+    thread::scope(|scope| {
+        let client = scope.spawn(|| connect_unix(&path));
+        // The first attempt fails, most of the time.
+        thread::yield_now();
+        let listener = Listener::bind(&path);
+        let script = Script::start(move || {
+            let mut peer = listener.accept();
+            peer.greet();
+            peer.expect_eof();
+        });
+        drop(client.join().unwrap().unwrap());
+        script.join();
+    });
+}
+
+/// Giving up and coming again would fill the backlog, which is of one.
+#[test]
+fn c20_a_second_client_holds_on_until_the_first_leaves() {
+    let (waits, second_waits) = mpsc::channel();
+    let server = Server::unix_listener(move |listener| {
+        let mut first = listener.accept();
+        first.greet();
+        listener.wait_for_client();
+        waits.send(()).unwrap();
+        first.expect_eof();
+        let mut second = listener.accept();
+        second.greet();
+        assert_eq!(second.serve(), ["stop"]);
+    });
+    let first = connect(server.address()).unwrap();
+    thread::scope(|scope| {
+        let second = scope.spawn(|| connect(server.address()));
+        second_waits.recv_timeout(PATIENCE).unwrap();
+        drop(first);
+        run(&second.join().unwrap().unwrap(), "stop").unwrap();
+    });
+    server.join();
+}
+
+#[test]
+fn c20_a_deadline_of_any_length_is_taken() {
+    let script = |peer: &mut Peer| {
+        peer.greet();
+        peer.expect_eof();
+    };
+    for deadline in [Duration::MAX, Duration::from_secs(1 << 40)] {
+        for server in
+            [Server::unix(script), Server::tcp(script), Server::fifos(|peer| drop(peer.greet()))]
+        {
+            drop(Builder::new().deadline(deadline).connect(server.address()).unwrap());
+            server.join();
+        }
+    }
+}
+
+/// The handshake in pieces of one byte.
+#[test]
+fn c20_a_slow_server_is_waited_for() {
+    let (socket, script) = pair(|peer| {
+        let (greeting, event) =
+            (qmp_tests::scripted::GREETING, "{\"event\": \"E\", \"timestamp\": 0}");
+        greeting.as_bytes().chunks(1).for_each(|byte| peer.send(byte));
+        let negotiation = peer.expect("qmp_capabilities");
+        event.as_bytes().chunks(1).for_each(|byte| peer.send(byte));
+        let reply = format!("{{\"id\": {}, \"return\": {{}}}}", negotiation.id);
+        reply.as_bytes().chunks(1).for_each(|byte| peer.send(byte));
+        peer.expect_eof();
+    });
+    drop(from_stream(socket).unwrap());
+    script.join();
+}
+
+#[test]
+fn c7_what_is_no_qmp_is_named_at_once() {
+    let hmp = "QEMU 7.2.22 monitor - type 'help' for more information\r\n(qemu) ";
+    let cases: [(&[u8], &str); 6] = [
+        (hmp.as_bytes(), "human monitor"),
+        (b"\xff\xfb\x01\xff\xfb\x03\xff\xfb\x00", "telnet"),
+        (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", "SSH"),
+        (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "HTTP"),
+        (b"RFB 003.008\n", "VNC"),
+        (b"{\"return\": {}}\r\n", "no greeting"),
+    ];
+    for (said, expected) in cases {
+        let (socket, script) = pair(move |peer| {
+            peer.send(said);
+            // It hangs up, and has not sent anything to whatever that is.
+            peer.expect_eof();
+        });
+        let error = Builder::new().deadline(PATIENCE * 10).from_stream(socket).unwrap_err();
+        assert!(matches!(error, ConnectError::Ended(CloseReason::NotQmp(_))), "{error:?}");
+        assert!(error.to_string().contains(expected), "{error}");
+        script.join();
+    }
+}

@@ -1,0 +1,139 @@
+//! Connections that are opened and dropped leave no thread and no descriptor behind. This counts
+//! those of the whole process, so it is a test alone.
+#![cfg(target_os = "linux")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
+
+use std::fs;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use qmp_blocking::commands::{Getfd, Stop};
+use qmp_blocking::{Builder, connect, connect_with_events, from_io};
+use qmp_tests::scripted::{Listener, PATIENCE, Peer, Server, pair, pipes, run};
+
+fn count(what: &str) -> usize {
+    fs::read_dir(format!("/proc/self/{what}")).unwrap().count()
+}
+
+/// Runs it a few times, so that whatever stays for good is there, and then many times. Threads that
+/// are about to end have time to.
+#[track_caller]
+fn leaves_nothing(times: usize, mut run: impl FnMut()) {
+    (0..3).for_each(|_| run());
+    settle_at(usize::MAX, usize::MAX);
+    let (threads, descriptors) = (count("task"), count("fd"));
+    (0..times).for_each(|_| run());
+    settle_at(threads, descriptors);
+}
+
+/// Waits until there are no more than so many; with no limits, until this thread is alone with the
+/// one that started it.
+#[track_caller]
+fn settle_at(threads: usize, descriptors: usize) {
+    let start = Instant::now();
+    let threads = threads.min(2);
+    while count("task") > threads || count("fd") > descriptors {
+        assert!(
+            start.elapsed() < PATIENCE,
+            "{} threads (not {threads}) and {} descriptors (not {descriptors}) are left",
+            count("task"),
+            count("fd")
+        );
+        thread::yield_now();
+    }
+}
+
+fn serve_until_eof(peer: &mut Peer) {
+    peer.greet();
+    peer.serve();
+}
+
+#[test]
+fn c18_c11_connections_leave_no_thread_and_no_descriptor_behind() {
+    leaves_nothing(200, || {
+        let server = Server::unix(serve_until_eof);
+        let (client, events) = connect_with_events(server.address()).unwrap();
+        run(&client, "stop").unwrap();
+        drop(client);
+        server.join();
+        drop(events);
+    });
+    leaves_nothing(50, || {
+        let server = Server::tcp(serve_until_eof);
+        run(&connect(server.address()).unwrap(), "stop").unwrap();
+        server.join();
+    });
+    leaves_nothing(50, || {
+        let (reader, writer, script) = pipes(serve_until_eof);
+        run(&from_io(reader, writer).unwrap(), "stop").unwrap();
+        script.join();
+    });
+    // The server ends it, while threads wait.
+    leaves_nothing(50, || {
+        let (socket, script) = pair(|peer| {
+            peer.greet();
+            peer.commands(3);
+        });
+        let client = qmp_blocking::from_stream(socket).unwrap();
+        thread::scope(|scope| {
+            (0..3).for_each(|_| drop(scope.spawn(|| run(&client, "stop").unwrap_err())));
+        });
+        script.join();
+    });
+    failed_connections();
+    descriptors_of_commands();
+}
+
+fn failed_connections() {
+    let hasty = Builder::new().deadline(Duration::from_millis(2));
+    leaves_nothing(50, || {
+        let (socket, script) = pair(|peer| peer.expect_eof());
+        hasty.from_stream(socket).unwrap_err();
+        script.join();
+    });
+    leaves_nothing(50, || {
+        let (socket, script) = pair(|peer| {
+            // The client may have given up by now.
+            peer.try_send("(qemu) ");
+            peer.serve();
+        });
+        hasty.from_stream(socket).unwrap_err();
+        script.join();
+    });
+    // A server that never accepts: what waits in its backlog is gone with it.
+    leaves_nothing(20, || {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("qmp.sock");
+        let listener = Listener::bind(&path);
+        hasty.connect(path.to_str().unwrap()).unwrap_err();
+        drop(listener);
+    });
+}
+
+/// Sent, withdrawn, refused, or on their way when the connection ends.
+fn descriptors_of_commands() {
+    let open = || fs::File::open("/dev/null").unwrap();
+    let command = Getfd { fdname: "a" };
+    leaves_nothing(50, || {
+        let server = Server::unix(|peer| {
+            peer.greet();
+            let sent = peer.expect("getfd");
+            assert_eq!(sent.descriptors.len(), 1);
+            peer.reply(&sent, "{}");
+            peer.expect("stop");
+        });
+        let client = Builder::new().window(1).connect(server.address()).unwrap();
+        client.execute_with_fd(&command, open()).unwrap();
+        let hasty = client.with_timeout(Duration::ZERO);
+        assert!(hasty.execute(&Stop).is_err());
+        hasty.execute_with_fd(&command, open()).unwrap_err();
+        server.join();
+        client.closed();
+        client.execute_with_fd(&command, open()).unwrap_err();
+    });
+    leaves_nothing(50, || {
+        let server = Server::tcp(serve_until_eof);
+        connect(server.address()).unwrap().execute_with_fd(&command, open()).unwrap_err();
+        server.join();
+    });
+}

@@ -1,0 +1,179 @@
+//! Out-of-band commands overtake what blocks QEMU's main loop.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+
+use qmp_blocking::commands::QueryVersion;
+use qmp_blocking::{Address, Client, Command, Empty, Error, Refusal};
+use qmp_tests::qemu::{Block, DEADLINE, Monitor, Server, Setup, patient};
+
+/// `yank` of nothing: the cheapest command that may go out-of-band.
+#[derive(serde::Serialize)]
+struct Yank {
+    instances: [(); 0],
+}
+
+impl Command for Yank {
+    const NAME: &'static str = "yank";
+    type Return = Empty;
+}
+
+const YANK: Yank = Yank { instances: [] };
+
+fn yank(client: &Client) {
+    client.execute_oob(&YANK).unwrap();
+}
+
+/// `query-yank`: the other one.
+#[derive(serde::Serialize)]
+struct QueryYank;
+
+impl Command for QueryYank {
+    const NAME: &'static str = "query-yank";
+    type Return = Vec<serde_json::Value>;
+}
+
+/// Many callers wait for in-band commands while `blocking` has one that blocks; `meanwhile` is done
+/// then.
+fn behind_a_block(client: &Client, blocking: &Client, server: &Server, meanwhile: impl FnOnce()) {
+    let block = Block::new(blocking, server.folder());
+    let callers: Vec<_> = (0..20)
+        .map(|_| {
+            let client = client.clone();
+            thread::spawn(move || client.execute(&QueryVersion))
+        })
+        .collect();
+    meanwhile();
+    assert!(!callers.iter().any(thread::JoinHandle::is_finished), "nothing blocked");
+    block.release().unwrap();
+    for caller in callers {
+        assert_eq!(Some(caller.join().unwrap().unwrap()), client.greeting().version);
+    }
+}
+
+#[test]
+fn c10_yank_is_answered_while_many_callers_wait() {
+    let Some(setup) = Setup::bare() else { return };
+    let server = setup.monitor(Monitor::Unix).start();
+    let client = patient().oob(true).connect(server.address()).unwrap();
+    behind_a_block(&client, &client, &server, || {
+        for _ in 0..100 {
+            yank(&client);
+            let instances = client.execute_oob(&QueryYank).unwrap();
+            assert!(instances.iter().any(|instance| instance["id"] == "monitor0"));
+        }
+    });
+}
+
+#[test]
+fn c10_yanks_of_many_threads_are_answered_while_others_wait() {
+    let Some(setup) = Setup::bare() else { return };
+    let server = setup.monitor(Monitor::Tcp).start();
+    let client = patient().oob(true).connect(server.address()).unwrap();
+    behind_a_block(&client, &client, &server, || {
+        thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..25).for_each(|_| yank(&client)));
+            }
+        });
+    });
+}
+
+/// What was sent, seen on its way.
+#[derive(Clone, Debug, Default)]
+struct Sent(Arc<(Mutex<Vec<u8>>, Condvar)>);
+
+impl Sent {
+    fn count(sent: &[u8], word: &str) -> usize {
+        sent.windows(word.len()).filter(|window| *window == word.as_bytes()).count()
+    }
+
+    /// Waits until so many in-band commands have been sent.
+    fn wait_for(&self, commands: usize) {
+        let (sent, more) = &*self.0;
+        let few = |sent: &mut Vec<u8>| Self::count(sent, "\"execute\"") < commands;
+        let waited = more.wait_timeout_while(sent.lock().unwrap(), DEADLINE, few).unwrap();
+        assert!(!waited.1.timed_out(), "fewer than {commands} were sent");
+    }
+
+    fn in_band(&self) -> usize {
+        Self::count(&self.0.0.lock().unwrap(), "\"execute\"")
+    }
+}
+
+struct Tap(UnixStream, Sent);
+
+impl Write for Tap {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let length = self.0.write(bytes)?;
+        let (sent, more) = &*self.1.0;
+        sent.lock().unwrap().extend_from_slice(&bytes[..length]);
+        more.notify_all();
+        Ok(length)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
+}
+
+/// Fills the window while a command of this or another client blocks; then yanks.
+fn fill_window(blocked_by_another: bool) {
+    let Some(setup) = Setup::bare() else { return };
+    let server = setup.monitor(Monitor::Unix).monitor(Monitor::Unix).start();
+    let [Address::Unix(path), other] = server.addresses() else { unreachable!() };
+    let stream = UnixStream::connect(path).unwrap();
+    let sent = Sent::default();
+    let tap = Tap(stream.try_clone().unwrap(), sent.clone());
+    let client = patient().oob(true).from_io(stream, tap).unwrap();
+    let other = patient().connect(other).unwrap();
+    let blocking = if blocked_by_another { &other } else { &client };
+    behind_a_block(&client, blocking, &server, || {
+        // qmp_capabilities and seven more.
+        sent.wait_for(8);
+        for _ in 0..20 {
+            yank(&client);
+        }
+        assert_eq!(sent.in_band(), 8);
+    });
+    let block = usize::from(!blocked_by_another);
+    assert_eq!(sent.in_band(), 1 + block + 20);
+}
+
+#[test]
+fn c10_the_window_is_full_with_seven_and_yank_passes_it() {
+    fill_window(false);
+}
+
+/// Here all seven are in QEMU's queue: none of them is the one that runs.
+#[test]
+fn c10_the_window_is_full_while_another_client_blocks_and_yank_passes_it() {
+    fill_window(true);
+}
+
+#[test]
+fn c10_without_negotiation_it_is_refused_here() {
+    let Some(setup) = Setup::bare() else { return };
+    let server = setup.monitor(Monitor::Unix).start();
+    let client = server.connect();
+    let refused = client.execute_oob(&YANK).unwrap_err();
+    assert_eq!(refused, Error::Refused(Refusal::OobNotNegotiated));
+    client.execute(&YANK).unwrap();
+}
+
+#[test]
+fn c10_a_command_that_may_not_go_out_of_band_is_an_error_of_that_call_alone() {
+    let Some(setup) = Setup::bare() else { return };
+    let server = setup.monitor(Monitor::Unix).start();
+    let client = patient().oob(true).connect(server.address()).unwrap();
+    let outcome = client.execute_oob(&QueryVersion);
+    assert!(
+        matches!(&outcome, Err(Error::Command(error)) if error.desc.contains("OOB")),
+        "{outcome:?}"
+    );
+    yank(&client);
+    client.execute(&QueryVersion).unwrap();
+}
