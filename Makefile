@@ -15,6 +15,8 @@ ci:
 test:
 	scripts/install-qemu
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
+	cargo test -p qmp-proto
+	cargo test -p qmp-proto --no-default-features
 
 lint:
 	cargo fmt --all --check

@@ -46,16 +46,14 @@ fn run() -> Result<(), Box<dyn Error>> {
 
 fn connect() -> Result<(Client, Events, Option<Child>), Box<dyn Error>> {
     if let Some(address) = std::env::args().nth(1) {
-        println!("connecting to {address}");
+        println!("connecting to {address}, for 10 s at most");
         let (client, events) = qmp_blocking::connect_with_events(&address)?;
         return Ok((client, events, None));
     }
     println!("starting qemu-system-x86_64");
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "none", "-nodefaults", "-display", "none", "-S"]);
-    let (client, events, child) = Builder::new()
-        .spawn_with_events(qemu)
-        .map_err(|error| format!("{error} (is qemu-system-x86_64 installed?)"))?;
+    let (client, events, child) = Builder::new().spawn_with_events(qemu)?;
     Ok((client, events, Some(child)))
 }
 

@@ -6,7 +6,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::line::Line;
-use crate::turns::{Look, ReadBuffer, Successor};
+use crate::turns::Look;
 
 /// How long nobody must have read before the background thread does.
 const GRACE: Duration = Duration::from_millis(1);
@@ -17,29 +17,17 @@ pub(crate) fn start(line: Arc<Line>) -> io::Result<()> {
     Ok(())
 }
 
+/// It does not hold the turn while it listens: a caller that comes then reads its reply itself.
 fn run(line: &Line) {
     let mut seen = 0;
     while !line.hub.is_closed() {
         match line.turns.look(seen) {
             Look::Changed(count) => {
                 seen = count;
-                line.wait_in_background(None, Some(GRACE));
+                line.doze(Some(GRACE));
             }
-            Look::Idle(buffer) => {
-                read_until_wanted(line, buffer);
-                line.wait_in_background(None, Some(GRACE));
-            }
-            Look::Busy => line.wait_in_background(None, None),
+            Look::Busy => line.doze(None),
+            Look::Idle => line.listen(),
         }
-    }
-}
-
-/// Reads until a caller would rather do so itself.
-fn read_until_wanted(line: &Line, mut buffer: ReadBuffer) {
-    while !line.hub.is_closed() && !line.turns.is_wanted() {
-        line.wait_in_background(Some(&mut buffer), None);
-    }
-    if line.turns.leave(Some(buffer)) == Successor::Background {
-        line.nudge();
     }
 }

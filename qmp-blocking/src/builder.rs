@@ -12,7 +12,7 @@ use qmp_proto::{Config, Greeting, Phase};
 use crate::client::Client;
 use crate::error::ConnectError;
 use crate::event_iterator::Events;
-use crate::line::Line;
+use crate::line::{Line, Progress};
 use crate::open::{self, Opened};
 use crate::{background, pump, spawn};
 
@@ -170,7 +170,9 @@ impl Builder {
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
     ///
-    /// Two threads carry the bytes; the one that reads ends when `reader` does.
+    /// Two threads carry the bytes. Nothing wakes the one that reads: it ends, and drops `reader`, at
+    /// the end of `reader` or with the next bytes that come from it after the connection's end, which
+    /// are lost. An error of `reader` counts as the end of the stream.
     ///
     /// # Errors
     ///
@@ -188,7 +190,7 @@ impl Builder {
     ///
     /// The arguments that make this socket a monitor are added to `command`; its standard input is
     /// taken for it. Everything else is yours, the [`Child`] too: wait for it after `quit`. Dropping
-    /// the client does not end QEMU.
+    /// the client does not end QEMU, and dropping the [`Child`] does not either.
     ///
     /// # Errors
     ///
@@ -226,13 +228,13 @@ impl Builder {
         let ready = self.negotiate(&line, start);
         let greeting = ready.inspect_err(|_| line.finish())?;
         background::start(line.clone()).inspect_err(|_| line.finish())?;
-        let events = Events::new(subscription, line.clone());
+        let events = Events::new(subscription, &line);
         Ok((Client::new(line, greeting, self.event_limits, self.command_timeout), events))
     }
 
     fn negotiate(&self, line: &Line, start: Instant) -> Result<Greeting, ConnectError> {
         let deadline = start.checked_add(self.deadline);
-        match line.wait(deadline, |waker| line.hub.poll_ready(waker)) {
+        match line.wait(deadline, |waker| Progress::by_socket(line.hub.poll_ready(waker))) {
             Some(ready) => ready.map_err(ConnectError::Ended),
             None => {
                 let waited = start.elapsed();

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use qmp_client::{Error, EventLimits};
@@ -11,7 +11,7 @@ use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Request};
 use serde::Serialize;
 
 use crate::event_iterator::Events;
-use crate::line::Line;
+use crate::line::{Line, Progress};
 
 /// A connection to a QMP server. Clones share it, and any number of threads may use it at once.
 ///
@@ -111,11 +111,12 @@ impl Client {
         Ok(C::decode(self.execute_request(request)?)?)
     }
 
-    /// Executes a command and waits for its return and for an event, whichever comes first.
+    /// Executes a command and waits for both its return and an event, in whichever order they come.
     ///
     /// The event cannot be missed, nor lost to a full queue: `matches` is shown every event from
-    /// the command's first byte on. It is called by whichever thread receives the event, so it
-    /// should be quick, and it must not call this client.
+    /// the command's first byte on; one that came before does not count. It is called by whichever
+    /// thread receives the event, so it should be quick, and it must not call this client. It owns
+    /// what it looks for: `let id = id.to_owned();`, then `move |event| …`.
     ///
     /// # Errors
     ///
@@ -144,7 +145,10 @@ impl Client {
     ) -> Result<(C::Return, Event), Error> {
         let prepared = Request::of(command).prepare()?;
         let mut pending = self.line().hub.execute_until(prepared, Box::new(matches))?;
-        match self.send_and_wait(|waker| pending.poll(waker)) {
+        match self.send_and_wait(|waker| {
+            let poll = pending.poll(waker);
+            Progress::new(poll, pending.has_begun())
+        }) {
             Some(outcome) => {
                 let (raw, event) = outcome?;
                 Ok((C::decode(raw)?, event))
@@ -198,7 +202,7 @@ impl Client {
 
     /// All events from now on, with a queue of another size.
     pub fn events_with(&self, limits: EventLimits) -> Events {
-        Events::new(self.line().hub.subscribe(limits), self.handle.line.clone())
+        Events::new(self.line().hub.subscribe(limits), &self.handle.line)
     }
 
     /// Waits until no command waits for its turn and no reply is owed, those to commands that
@@ -206,11 +210,12 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`]. A connection that has ended is idle.
+    /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle.
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        let idle =
-            self.line().wait(deadline(timeout.into()), |waker| self.line().hub.poll_idle(waker));
-        idle.ok_or(Error::TimedOut { sent: true })
+        // Another thread that gives up a command may make it idle.
+        let poll = |waker: &Waker| Progress::new(self.line().hub.poll_idle(waker), false);
+        let idle = self.line().wait(deadline(timeout.into()), poll);
+        idle.ok_or(Error::StillBusy)
     }
 
     /// What the server said first: its version and its capabilities.
@@ -220,7 +225,7 @@ impl Client {
 
     /// Waits until the connection has ended, and tells how.
     pub fn closed(&self) -> CloseReason {
-        let wait = |waker: &Waker| self.line().hub.poll_closed(waker);
+        let wait = |waker: &Waker| Progress::by_socket(self.line().hub.poll_closed(waker));
         self.line().wait(None, wait).unwrap_or(CloseReason::Requested)
     }
 
@@ -235,26 +240,29 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`Error::TimedOut`] where replies were still owed then. The connection is closed either way.
+    /// [`Error::StillBusy`] where replies were still owed then. The connection is closed either way.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         let line = self.line();
         line.hub.close();
         let deadline = deadline(Some(timeout));
-        let closed = line.wait(deadline, |waker| line.hub.poll_closed(waker));
+        let closed = line.wait(deadline, |waker| Progress::by_socket(line.hub.poll_closed(waker)));
         line.hub.abort();
         line.finish();
-        closed.map(|_| ()).ok_or(Error::TimedOut { sent: true })
+        closed.map(|_| ()).ok_or(Error::StillBusy)
     }
 
     fn run(&self, prepared: Prepared<OwnedFd>) -> Result<Raw, Error> {
         let mut pending = self.line().hub.execute(prepared)?;
-        match self.send_and_wait(|waker| pending.poll(waker)) {
+        match self.send_and_wait(|waker| {
+            let poll = pending.poll(waker);
+            Progress::new(poll, pending.has_begun())
+        }) {
             Some(outcome) => Ok(outcome?),
             None => Err(Error::TimedOut { sent: pending.cancel() }),
         }
     }
 
-    fn send_and_wait<T>(&self, poll: impl FnMut(&Waker) -> Poll<T>) -> Option<T> {
+    fn send_and_wait<T>(&self, poll: impl FnMut(&Waker) -> Progress<T>) -> Option<T> {
         let deadline = deadline(self.timeout);
         self.line().flush();
         self.line().wait(deadline, poll)

@@ -1,6 +1,7 @@
 //! Why there is no connection to a QMP server.
 
 use std::convert::Infallible;
+use std::ffi::OsString;
 use std::process::ExitStatus;
 use std::time::Duration;
 use std::{error, fmt, io};
@@ -20,7 +21,12 @@ pub enum ConnectError {
     /// Something of the system failed: a socket, a thread, a file.
     Io(io::Error),
     /// The program was not started.
-    NotStarted(io::Error),
+    NotStarted {
+        /// Its name, as it was given.
+        program: OsString,
+        /// Why.
+        error: io::Error,
+    },
     /// The program ended before it was ready for commands. What it had to say of it is in its
     /// standard error.
     Exited(ExitStatus),
@@ -44,7 +50,9 @@ impl fmt::Display for ConnectError {
             Self::Address(error) => error.fmt(f),
             Self::NoSocket(error) => error.fmt(f),
             Self::Io(error) => write!(f, "the connection could not be set up: {error}"),
-            Self::NotStarted(error) => write!(f, "the program was not started: {error}"),
+            Self::NotStarted { program, error } => {
+                write!(f, "{} was not started: {error}", std::path::Path::new(program).display())
+            }
             Self::Exited(status) => {
                 write!(f, "the program ended before it was ready for commands ({status})")
             }
@@ -67,13 +75,14 @@ impl fmt::Display for ConnectError {
     }
 }
 
+/// The text of an error holds the whole cause already; its source is for programs.
 impl error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Address(error) => error.source(),
-            Self::NoSocket(error) => error.source(),
-            Self::Io(error) | Self::NotStarted(error) => Some(error),
-            Self::Ended(reason) => error::Error::source(reason),
+            Self::Address(error) => Some(error),
+            Self::NoSocket(error) => Some(error),
+            Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
+            Self::Ended(reason) => Some(reason),
             Self::Exited(_) | Self::NoGreeting { .. } | Self::NoCapabilities { .. } => None,
         }
     }

@@ -1,12 +1,13 @@
 //! A subscriber's events, one after the other.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use qmp_client::{Lagged, Subscription};
 use qmp_proto::Event;
 
-use crate::line::Line;
+use crate::line::{Line, Progress};
 
 /// All events since the subscription, in order; it ends with the connection.
 ///
@@ -41,20 +42,31 @@ use crate::line::Line;
 #[derive(Debug)]
 pub struct Events {
     subscription: Subscription,
-    line: Arc<Line>,
+    /// Not kept alive from here: where it is gone, what is queued is all there is.
+    line: Weak<Line>,
 }
 
 impl Events {
-    pub(crate) fn new(subscription: Subscription, line: Arc<Line>) -> Self {
-        Self { subscription, line }
+    pub(crate) fn new(subscription: Subscription, line: &Arc<Line>) -> Self {
+        Self { subscription, line: Arc::downgrade(line) }
     }
 
     /// The next event if it comes within `timeout`; `None` if not, or if there will be none.
     ///
     /// Zero takes what is there and does not wait.
     pub fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Lagged>> {
-        let deadline = Instant::now().checked_add(timeout);
-        self.line.wait(deadline, |waker| self.subscription.poll_next(waker)).flatten()
+        self.next_until(Instant::now().checked_add(timeout))
+    }
+
+    fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<Event, Lagged>> {
+        let poll = |waker: &Waker| self.subscription.poll_next(waker);
+        match self.line.upgrade() {
+            Some(line) => line.wait(deadline, |waker| Progress::by_socket(poll(waker))).flatten(),
+            None => match poll(Waker::noop()) {
+                Poll::Ready(next) => next,
+                Poll::Pending => None,
+            },
+        }
     }
 }
 
@@ -62,6 +74,6 @@ impl Iterator for Events {
     type Item = Result<Event, Lagged>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        self.line.wait(None, |waker| self.subscription.poll_next(waker)).flatten()
+        self.next_until(None)
     }
 }

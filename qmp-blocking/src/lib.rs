@@ -24,9 +24,9 @@
 //! # Threads
 //!
 //! A thread that waits for a reply reads the socket itself while no other does, so a lone command
-//! costs one write and one read and no switch of threads. One background thread a connection reads
-//! when nobody has for a millisecond, so that events flow while no one calls. It ends with the
-//! connection.
+//! costs one write and one read and no switch of threads. Each connection has one background thread,
+//! which reads when nobody has for a millisecond, so that events flow while no one calls. It ends
+//! with the connection.
 //!
 //! # Features
 //!
@@ -55,10 +55,13 @@ pub use builder::Builder;
 pub use client::Client;
 pub use error::ConnectError;
 pub use event_iterator::Events;
+pub use qmp_client::address::AddressError;
+pub use qmp_client::connect::SocketError;
 pub use qmp_client::{Address, Error, EventLimits, Lagged};
 pub use qmp_proto::{
-    CloseReason, Command, CommandError, DecodeError, Empty, ErrorClass, Event, Greeting, Raw,
-    Refusal, Request, Timestamp, TypedEvent, commands, events,
+    CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Empty, ErrorClass, Event,
+    Greeting, IoFailure, JsonFault, NotQmp, Raw, Refusal, Request, Timestamp, TypedEvent, Version,
+    VersionTriple, Violation, commands, events,
 };
 
 /// Connects to an [`Address`], to what one wrote for `-qmp` on QEMU's command line, or to the Unix

@@ -9,14 +9,40 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use qmp_client::{Flushed, Hub, Received, descriptors, io_failure};
+use qmp_client::{Flushed, Hub, Received, descriptors};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
-use crate::turns::{ReadBuffer, Successor, Turns};
+use crate::turns::{self, ReadBuffer, Successor, Turns};
 
 /// How much longer than asked for a read may wait before the kernel is told anew.
 const SLACK: Duration = Duration::from_millis(1);
+
+/// How far a wait has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress<T> {
+    /// It is over.
+    Done(T),
+    /// What is awaited comes from the server, or with the end of the socket.
+    Reads,
+    /// Another thread may bring it about, and nothing would tell a thread that reads.
+    Parks,
+}
+
+impl<T> Progress<T> {
+    /// Of something that comes from the server and from nowhere else.
+    pub(crate) fn by_socket(poll: Poll<T>) -> Self {
+        Self::new(poll, true)
+    }
+
+    pub(crate) fn new(poll: Poll<T>, by_socket: bool) -> Self {
+        match poll {
+            Poll::Ready(found) => Self::Done(found),
+            Poll::Pending if by_socket => Self::Reads,
+            Poll::Pending => Self::Parks,
+        }
+    }
+}
 
 /// A connection, shared by its callers and its background thread.
 #[derive(Debug)]
@@ -38,24 +64,27 @@ impl Line {
         Ok(Self { hub, turns: Turns::new(), socket, nudge, nudged })
     }
 
-    /// Waits until `poll` is ready, reading the socket meanwhile if nobody else does; `None` at the
-    /// deadline.
+    /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
+    /// socket, if nobody else does and what is awaited comes that way.
     pub(crate) fn wait<T>(
         &self,
         deadline: Option<Instant>,
-        mut poll: impl FnMut(&Waker) -> Poll<T>,
+        mut poll: impl FnMut(&Waker) -> Progress<T>,
     ) -> Option<T> {
         let waker = this_threads_waker();
         let mut visit = Visit { line: self, buffer: None, parked: false };
         loop {
-            if let Poll::Ready(found) = poll(&waker) {
-                return Some(found);
-            }
+            let reads = match poll(&waker) {
+                Progress::Done(found) => return Some(found),
+                Progress::Reads => true,
+                Progress::Parks => false,
+            };
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return None;
             }
             match &mut visit.buffer {
                 Some(buffer) => self.read(buffer, deadline),
+                None if !reads => turns::park(deadline),
                 None => match self.turns.take_or_park() {
                     // The reader before may have handed it over since we looked: look again.
                     taken @ Some(_) => visit.buffer = taken,
@@ -87,24 +116,31 @@ impl Line {
         self.nudge();
     }
 
-    /// For the background thread: waits for a nudge, for input if it reads, and for room if bytes
-    /// wait for it; at most so long.
-    pub(crate) fn wait_in_background(
-        &self,
-        buffer: Option<&mut ReadBuffer>,
-        timeout: Option<Duration>,
-    ) {
-        let wanted = self.wanted(buffer.is_some());
+    /// For the background thread: waits for a nudge, and sends what had found no room.
+    pub(crate) fn doze(&self, timeout: Option<Duration>) {
+        let ready = self.poll_in_background(false, timeout);
+        self.serve(ready, None);
+    }
+
+    /// For the background thread: as [`doze`](Self::doze), and reads what comes while nobody does.
+    pub(crate) fn listen(&self) {
+        let ready = self.poll_in_background(true, None);
+        let buffer = self.turns.take_if_free();
+        let mut visit = Visit { line: self, buffer, parked: false };
+        self.serve(ready, visit.buffer.as_mut());
+    }
+
+    fn poll_in_background(&self, listening: bool, timeout: Option<Duration>) -> PollFlags {
+        let wanted = self.wanted(listening);
         let mut polled =
             [PollFd::new(&self.nudged, PollFlags::IN), PollFd::new(&self.socket, wanted)];
         // A socket of which nothing is wanted would still report its end, again and again.
         let polled = if wanted.is_empty() { &mut polled[..1] } else { &mut polled[..] };
         poll(polled, timeout);
-        let ready = polled.get(1).map_or(PollFlags::empty(), PollFd::revents);
         if !polled[0].revents().is_empty() {
             while (&self.nudged).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
         }
-        self.serve(ready, buffer);
+        polled.get(1).map_or(PollFlags::empty(), PollFd::revents)
     }
 
     /// Reads once, or until the deadline; sends too if bytes wait for room.
@@ -117,7 +153,7 @@ impl Line {
             return self.serve(ready, Some(buffer));
         }
         if let Err(error) = self.limit_wait(buffer, left) {
-            return self.receive(Received::Failed(io_failure(&error)));
+            return self.receive(Received::Failed((&error).into()));
         }
         self.receive_from_socket(buffer, RecvFlags::empty());
     }
@@ -149,7 +185,7 @@ impl Line {
             Ok((length, _)) => self.receive(Received::Bytes(&buffer.bytes[..length])),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                _ => self.receive(Received::Failed(io_failure(&error))),
+                _ => self.receive(Received::Failed((&error).into())),
             },
         }
     }

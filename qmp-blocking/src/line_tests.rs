@@ -19,7 +19,7 @@ fn c17_who_takes_the_turn_looks_again_before_it_reads() {
     let mut looks = 0;
     let found = line.wait(Some(start + LONG), |_| {
         looks += 1;
-        if looks < 2 { Poll::Pending } else { Poll::Ready(()) }
+        if looks < 2 { Progress::Reads } else { Progress::Done(()) }
     });
     assert!(found.is_some());
     assert!(start.elapsed() < LONG / 2, "it read first");
@@ -29,7 +29,7 @@ fn c17_who_takes_the_turn_looks_again_before_it_reads() {
 fn a_wait_ends_at_its_deadline() {
     let (line, _server) = silent();
     let found: Option<()> =
-        line.wait(Some(Instant::now() + Duration::from_millis(5)), |_| Poll::Pending);
+        line.wait(Some(Instant::now() + Duration::from_millis(5)), |_| Progress::Reads);
     assert!(found.is_none());
     // The turn was given back.
     assert!(line.turns.take_or_park().is_some());

@@ -36,9 +36,13 @@ pub(crate) fn open(address: &Address, deadline: Instant) -> Result<Opened, Conne
         Address::Fd(number) => Opened::direct(descriptors::duplicate_inherited(*number)?),
         Address::Pipe(path) => {
             let (reader, writer) = fifo::open(path, deadline)?;
-            pump::socket_for(reader, writer)?
+            pump::socket_for_file(reader, writer)?
         }
-        Address::Stdio => pump::socket_for(io::stdin(), io::stdout())?,
+        Address::Stdio => {
+            // Not `Stdin` itself: poll does not see what its buffer holds.
+            let reader = io::stdin().as_fd().try_clone_to_owned()?;
+            pump::socket_for_file(reader.into(), io::stdout())?
+        }
         _ => return Err(io::Error::from(io::ErrorKind::Unsupported).into()),
     })
 }

@@ -1,25 +1,44 @@
 //! A socket in front of streams that are none: two threads carry the bytes.
 
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 use std::thread;
 
+use rustix::event::{PollFd, PollFlags};
+
 use crate::open::Opened;
 
 /// A stream socket behind which `reader` and `writer` are. A descriptor would get no further.
 ///
-/// When the socket is closed, `writer` is dropped. `reader` is dropped at its end, or after its next
-/// bytes: nothing can wake a thread that waits for a stream of an unknown kind.
+/// When the socket is closed, `writer` is dropped, after it has taken what was sent. `reader` is
+/// dropped at its end, or after its next bytes: nothing can wake a thread that waits for a stream of
+/// an unknown kind.
 pub(crate) fn socket_for(
     reader: impl Read + Send + 'static,
+    writer: impl Write + Send + 'static,
+) -> io::Result<Opened> {
+    start_pumps(|socket| carry(reader, socket), writer)
+}
+
+/// As [`socket_for`], but `reader` is dropped too when the socket is closed.
+pub(crate) fn socket_for_file(
+    reader: File,
+    writer: impl Write + Send + 'static,
+) -> io::Result<Opened> {
+    start_pumps(move |socket| carry(Polled { reader: &reader, stop: socket }, socket), writer)
+}
+
+fn start_pumps(
+    carry_in: impl FnOnce(&UnixStream) -> io::Result<()> + Send + 'static,
     writer: impl Write + Send + 'static,
 ) -> io::Result<Opened> {
     let (ours, theirs) = UnixStream::pair()?;
     let incoming = theirs.try_clone()?;
     start("qmp-pump-in", move || {
         // However it ends, the reader of the socket finds the end of the stream.
-        let _ = carry(reader, &incoming);
+        let _ = carry_in(&incoming);
         let _ = incoming.shutdown(Shutdown::Write);
     })?;
     start("qmp-pump-out", move || {
@@ -47,6 +66,34 @@ fn carry(mut from: impl Read, mut to: impl Write) -> io::Result<()> {
             }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
+        }
+    }
+}
+
+/// A file that ends, too, when the other end of a socket is closed or shut down.
+struct Polled<'a> {
+    reader: &'a File,
+    stop: &'a UnixStream,
+}
+
+impl Read for Polled<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        loop {
+            // In this order: bytes that come after the stop, which are for somebody else, are never
+            // seen without it.
+            let mut polled = [
+                PollFd::new(self.reader, PollFlags::IN),
+                PollFd::new(self.stop, PollFlags::empty()),
+            ];
+            rustix::event::poll(&mut polled, None)?;
+            if !polled[1].revents().is_empty() {
+                return Ok(0);
+            }
+            match self.reader.read(buffer) {
+                // Somebody else has read it.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                outcome => return outcome,
+            }
         }
     }
 }

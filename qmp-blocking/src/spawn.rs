@@ -1,5 +1,6 @@
 //! QEMU as a child that inherits its end of the connection as standard input.
 
+use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command};
@@ -18,10 +19,14 @@ pub(crate) fn spawn(mut command: Command) -> Result<(OwnedFd, Child), ConnectErr
         .args(ARGUMENTS)
         .stdin(OwnedFd::from(theirs))
         .spawn()
-        .map_err(ConnectError::NotStarted)?;
+        .map_err(|error| not_started(&command, error))?;
     // With the command goes our copy of the child's end, so that the child's death is seen.
     drop(command);
     Ok((ours.into(), child))
+}
+
+fn not_started(command: &Command, error: io::Error) -> ConnectError {
+    ConnectError::NotStarted { program: command.get_program().to_owned(), error }
 }
 
 /// Ends a child that is of no use, and says so if it had ended by itself.

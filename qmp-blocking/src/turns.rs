@@ -5,6 +5,7 @@
 //! When the reader leaves, a thread that is parked takes over, or the background thread where there
 //! is none.
 
+use std::fmt;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -26,14 +27,11 @@ struct State {
     parked: Vec<Thread>,
     /// How many turns have been taken.
     count: u64,
-    /// Since the background thread took the turn, somebody else would have liked to have it.
-    wanted: bool,
     /// The background thread sleeps until a reader leaves and nobody is parked.
     background_sleeps: bool,
 }
 
 /// The reader's buffer, and what it has told the kernel.
-#[derive(Debug)]
 pub(crate) struct ReadBuffer {
     pub(crate) bytes: Box<[u8]>,
     /// How long a read of the socket waits at most.
@@ -51,15 +49,22 @@ pub(crate) enum Successor {
 }
 
 /// What the background thread finds when it looks.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
     /// Turns were taken since it looked last; so many so far.
     Changed(u64),
-    /// Nobody has read since: here is the turn.
-    Idle(ReadBuffer),
+    /// Nobody reads, nor has since.
+    Idle,
     /// The same reader has the turn as last time; it will have the background thread woken when
     /// it leaves.
     Busy,
+}
+
+/// The length alone: the bytes may hold secrets.
+impl fmt::Debug for ReadBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ReadBuffer({} bytes)", self.bytes.len())
+    }
 }
 
 impl Turns {
@@ -70,7 +75,6 @@ impl Turns {
                 buffer: Some(buffer),
                 parked: Vec::new(),
                 count: 0,
-                wanted: false,
                 background_sleeps: false,
             }),
         }
@@ -87,7 +91,6 @@ impl Turns {
             }
             None => {
                 state.parked.push(thread::current());
-                state.wanted = true;
                 None
             }
         }
@@ -95,10 +98,7 @@ impl Turns {
 
     /// Parks this thread until somebody wakes it, or the deadline.
     pub(crate) fn park(&self, deadline: Option<Instant>) {
-        match deadline {
-            None => thread::park(),
-            Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
-        }
+        park(deadline);
         let this = thread::current().id();
         self.lock().parked.retain(|thread| thread.id() != this);
     }
@@ -126,14 +126,9 @@ impl Turns {
     /// For the background thread: what has happened since so many turns had been taken.
     pub(crate) fn look(&self, seen: u64) -> Look {
         let mut state = self.lock();
-        if state.count != seen {
-            return Look::Changed(state.count);
-        }
-        match state.buffer.take() {
-            Some(buffer) => {
-                state.wanted = false;
-                Look::Idle(buffer)
-            }
+        match &state.buffer {
+            _ if state.count != seen => Look::Changed(state.count),
+            Some(_) => Look::Idle,
             None => {
                 state.background_sleeps = true;
                 Look::Busy
@@ -141,12 +136,24 @@ impl Turns {
         }
     }
 
-    /// Whether a caller would rather have the turn than the background thread.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.lock().wanted
+    /// For the background thread: the turn, for as long as it takes to read what is there.
+    pub(crate) fn take_if_free(&self) -> Option<ReadBuffer> {
+        self.lock().buffer.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+/// Parks a thread that would not take over.
+pub(crate) fn park(deadline: Option<Instant>) {
+    match deadline {
+        None => thread::park(),
+        Some(at) => thread::park_timeout(at.saturating_duration_since(Instant::now())),
+    }
+}
+
+#[cfg(test)]
+#[path = "turns_tests.rs"]
+mod tests;

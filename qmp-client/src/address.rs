@@ -77,8 +77,7 @@ pub enum Address {
         /// The port. A client cannot connect to port 0; a listener takes it as "any free port".
         port: u16,
     },
-    /// The two FIFOs `PATH.in`, into which the client writes, and `PATH.out`, from which it reads;
-    /// or where they are missing, the one file `PATH`.
+    /// The two FIFOs `PATH.in`, into which the client writes, and `PATH.out`, from which it reads.
     Pipe(PathBuf),
     /// An open descriptor that this process inherited: a connected socket, as a rule.
     Fd(u32),
@@ -105,6 +104,14 @@ impl TryFrom<&str> for Address {
     }
 }
 
+impl TryFrom<String> for Address {
+    type Error = AddressError;
+
+    fn try_from(text: String) -> Result<Self, AddressError> {
+        text.parse()
+    }
+}
+
 impl TryFrom<&String> for Address {
     type Error = AddressError;
 
@@ -123,6 +130,13 @@ impl From<PathBuf> for Address {
     /// A Unix socket in the file system.
     fn from(path: PathBuf) -> Self {
         Address::Unix(path)
+    }
+}
+
+impl From<&PathBuf> for Address {
+    /// A Unix socket in the file system.
+    fn from(path: &PathBuf) -> Self {
+        Address::Unix(path.clone())
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Error {
         /// Whether the command was sent, at least in part: then it may have run, or may run yet.
         sent: bool,
     },
+    /// Commands still waited for their turn, or replies were owed, when the deadline passed.
+    StillBusy,
     /// The server's answer does not fit the type asked for. The command ran.
     Decode(DecodeError),
     /// The connection ended before what was awaited had happened.
@@ -40,6 +42,7 @@ impl fmt::Display for Error {
                 f.write_str("the deadline passed after the command was sent; it may have run")
             }
             Self::TimedOut { sent: false } => f.write_str("the deadline passed; nothing was sent"),
+            Self::StillBusy => f.write_str("the deadline passed, and replies are still owed"),
             Self::Decode(error) => error.fmt(f),
             Self::Closed(reason) => write!(f, "the connection ended: {reason}"),
             Self::MatcherPanicked => {
@@ -49,12 +52,15 @@ impl fmt::Display for Error {
     }
 }
 
+/// The text of an error holds the whole cause already; its source is for programs.
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Command(_) | Self::Decode(_) | Self::Refused(_) => None,
+            Self::Command(error) => Some(error),
+            Self::Refused(refusal) => Some(refusal),
+            Self::Decode(error) => Some(error),
             Self::NotSent(reason) | Self::Unanswered(reason) | Self::Closed(reason) => Some(reason),
-            Self::TimedOut { .. } | Self::MatcherPanicked => None,
+            Self::TimedOut { .. } | Self::StillBusy | Self::MatcherPanicked => None,
         }
     }
 }

@@ -121,6 +121,11 @@ impl EventQueue {
         Ok(state.waker.take())
     }
 
+    /// Whether the subscriber is gone.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.lock().abandoned
+    }
+
     /// The connection has ended.
     pub(crate) fn end(&self) -> Option<Waker> {
         let mut state = self.lock();

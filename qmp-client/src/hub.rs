@@ -131,11 +131,7 @@ impl Hub {
     /// Subscribes to all events from now on.
     pub fn subscribe(&self, limits: EventLimits) -> Subscription {
         let (subscription, queue) = Subscription::new(limits);
-        let mut state = self.lock();
-        if state.connection.close_reason().is_some() && !state.dispatching {
-            queue.end();
-        }
-        state.subscribers.push(queue);
+        self.lock().add_subscriber(queue);
         subscription
     }
 
@@ -216,8 +212,10 @@ impl Hub {
         &self,
         id: CommandId,
         waker: &Waker,
+        begun: &mut bool,
     ) -> Poll<Result<Raw, ExecuteError>> {
         let mut state = self.lock();
+        *begun = *begun || state.connection.has_begun(id);
         if let Some(Slot::Waiting(waiting)) = state.slots.get_mut(&id) {
             *waiting = Some(waker.clone());
             return Poll::Pending;
@@ -266,16 +264,6 @@ impl Hub {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// An I/O error as the protocol's core knows it.
-pub fn io_failure(error: &io::Error) -> IoFailure {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::ConnectionAborted => IoFailure::Reset,
-        _ => IoFailure::Other(error.raw_os_error().unwrap_or(0)),
     }
 }
 

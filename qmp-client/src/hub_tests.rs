@@ -3,6 +3,8 @@ use super::*;
 use std::sync::mpsc;
 use std::thread;
 
+use qmp_proto::Request;
+
 use crate::testing::{
     PATIENCE, Wakes, command, event_text, execute, greeted, hear, ready, reply, send,
 };
@@ -137,7 +139,7 @@ fn c17_what_was_received_is_handed_out_when_receive_returns() {
                 drop(execute(&hub, "withdrawn"));
             }
         });
-        for _ in 0..2_000 {
+        for _ in 0..500 {
             let matcher = |_: &_| {
                 thread::yield_now();
                 false
@@ -244,10 +246,128 @@ fn waiters_are_kept_once_and_woken_once() {
 
 #[test]
 fn errors_of_the_system_are_told_apart() {
-    let failure = |kind: io::ErrorKind| io_failure(&kind.into());
+    let failure = |kind: io::ErrorKind| IoFailure::from(&kind.into());
     assert_eq!(failure(io::ErrorKind::ConnectionReset), IoFailure::Reset);
     assert_eq!(failure(io::ErrorKind::BrokenPipe), IoFailure::Reset);
     assert_eq!(failure(io::ErrorKind::PermissionDenied), IoFailure::Other(0));
     let error = rustix::io::Errno::NOTSOCK;
-    assert_eq!(io_failure(&error.into()), IoFailure::Other(error.raw_os_error()));
+    assert_eq!(IoFailure::from(&error.into()), IoFailure::Other(error.raw_os_error()));
+}
+
+/// Events may be rare: until the next one, what nobody reads any more must not pile up.
+#[test]
+fn c14_what_is_dropped_is_not_kept_until_the_next_event() {
+    let hub = ready();
+    let kept = hub.subscribe(EventLimits::default());
+    for _ in 0..100 {
+        drop(hub.subscribe(EventLimits::default()));
+        assert!(hub.lock().subscribers.len() <= 2);
+    }
+    let last = hub.subscribe(EventLimits::default());
+    assert_eq!(hub.lock().subscribers.len(), 2);
+    hear(&hub, &event_text("STOP"));
+    for subscription in [kept, last] {
+        let next = subscription.poll_next(Waker::noop());
+        assert!(matches!(next, Poll::Ready(Some(Ok(event))) if event.name() == "STOP"));
+    }
+}
+
+#[test]
+fn c14_a_subscription_after_the_end_is_not_kept() {
+    let hub = ready();
+    let before = hub.subscribe(EventLimits::default());
+    assert!(!hub.receive(Received::Eof));
+    for _ in 0..10 {
+        let late = hub.subscribe(EventLimits::default());
+        assert!(late.poll_next(Waker::noop()) == Poll::Ready(None));
+        assert_eq!(hub.lock().subscribers.len(), 0);
+    }
+    assert!(before.poll_next(Waker::noop()) == Poll::Ready(None));
+}
+
+/// A subscriber that comes while the last events are handed out still gets its end.
+#[test]
+fn c17_a_subscription_during_the_end_ends() {
+    let hub = ready();
+    let (subscribed, subscription) = mpsc::channel();
+    let subscribing = hub.clone();
+    let subscribed = Mutex::new(Some(subscribed));
+    let matcher = move |_: &_| {
+        if let Some(subscribed) = subscribed.lock().unwrap().take() {
+            subscribed.send(subscribing.subscribe(EventLimits::default())).unwrap();
+        }
+        false
+    };
+    let _until = hub.execute_until(command("device_del"), Box::new(matcher)).unwrap();
+    send(&hub);
+    // The event, and in the same piece what ends the connection.
+    assert!(!hear(&hub, &(event_text("DEVICE_DELETED") + "garbage")));
+    let subscription = subscription.recv_timeout(PATIENCE).unwrap();
+    assert!(subscription.poll_next(Waker::noop()) == Poll::Ready(None));
+    assert_eq!(hub.lock().subscribers.len(), 0);
+}
+
+/// The transport takes a byte and no more: what comes later was never sent.
+#[test]
+fn c8_behind_a_transport_that_is_full_commands_can_be_withdrawn() {
+    let hub = ready();
+    let first = execute(&hub, "first");
+    let mut left = 1;
+    let mut flush = || {
+        hub.flush(|_, _| match std::mem::take(&mut left) {
+            0 => Err(io::ErrorKind::WouldBlock.into()),
+            taken => Ok(taken),
+        })
+    };
+    assert_eq!(flush(), Flushed::Blocked);
+    let second = execute(&hub, "second");
+    assert_eq!(flush(), Flushed::Blocked);
+    let _third = execute(&hub, "third");
+    assert_eq!(flush(), Flushed::Blocked);
+    assert!(!second.cancel(), "it was never sent");
+    assert!(first.cancel(), "it was sent in part");
+    let sent = send(&hub);
+    assert!(sent.contains("first") && sent.contains("third"), "{sent}");
+    assert!(!sent.contains("second"), "{sent}");
+}
+
+/// Queued, sent in part, received in part, and told and not fetched.
+#[test]
+fn c22_the_hub_is_shown_without_what_goes_through_it() {
+    const SECRET: &str = "hunter2";
+    #[track_caller]
+    fn assert_unseen(shown: &impl std::fmt::Debug) {
+        for text in [format!("{shown:?}"), format!("{shown:#?}")] {
+            assert!(!text.contains(SECRET), "{text}");
+            let dense: String = text.split_whitespace().collect();
+            assert!(!dense.contains("104,117,110"), "{text}");
+        }
+    }
+    let (hub, handshake) = greeted();
+    let prepared = || {
+        let arguments = std::collections::BTreeMap::from([("password", SECRET)]);
+        Request::new("set_password").arguments(arguments).prepare().unwrap()
+    };
+    let events = hub.subscribe(EventLimits::default());
+    let pending = hub.execute(prepared()).unwrap();
+    let until = hub.execute_until(prepared(), Box::new(|_| true)).unwrap();
+    assert_unseen(&hub);
+    hear(&hub, &reply(handshake));
+    let mut taken = false;
+    let flushed = hub.flush(|bytes, _| match std::mem::replace(&mut taken, true) {
+        true => Err(io::ErrorKind::WouldBlock.into()),
+        false => Ok(bytes.len() / 2),
+    });
+    assert_eq!(flushed, Flushed::Blocked);
+    let behind = hub.execute(prepared()).unwrap();
+    assert_unseen(&hub);
+    send(&hub);
+    let id = pending.id();
+    hear(
+        &hub,
+        &format!(r#"{{"event": "A", "data": "{SECRET}"}} {{"return": "{SECRET}", "id": {id}}}"#),
+    );
+    hear(&hub, &format!(r#"{{"return": "{SECRET}"#));
+    assert_unseen(&hub);
+    assert_unseen(&(&pending, &until, &behind, &events));
 }

@@ -25,6 +25,6 @@ mod watch;
 pub use address::Address;
 pub use error::Error;
 pub use events::{EventLimits, Lagged, Subscription};
-pub use hub::{Flushed, Hub, Received, io_failure};
+pub use hub::{Flushed, Hub, Received};
 pub use pending::{Pending, PendingUntil};
 pub use watch::Matcher;

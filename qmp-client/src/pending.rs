@@ -19,12 +19,13 @@ use crate::watch::Watch;
 pub struct Pending {
     hub: Arc<Hub>,
     id: CommandId,
+    begun: bool,
     done: bool,
 }
 
 impl Pending {
     pub(crate) fn new(hub: Arc<Hub>, id: CommandId) -> Self {
-        Self { hub, id, done: false }
+        Self { hub, id, begun: false, done: false }
     }
 
     #[cfg(test)]
@@ -35,9 +36,15 @@ impl Pending {
     /// How the command ended. Pending, it wakes the waker given last. Once it was ready it must
     /// not be polled again.
     pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Raw, ExecuteError>> {
-        let outcome = ready!(self.hub.poll_reply(self.id, waker));
+        let outcome = ready!(self.hub.poll_reply(self.id, waker, &mut self.begun));
         self.done = true;
         Poll::Ready(outcome)
+    }
+
+    /// Whether its first byte had gone out when it was last polled. From then on only what comes
+    /// from the server can end it, or the end of the transport.
+    pub fn has_begun(&self) -> bool {
+        self.begun
     }
 
     /// Gives up waiting; tells whether the command was, or may have been, sent.
@@ -76,6 +83,11 @@ impl PendingUntil {
         let event = ready!(self.watch.poll(waker))?;
         let reply = self.reply.take().unwrap_or(Raw::from_static("{}"));
         Poll::Ready(Ok((reply, event)))
+    }
+
+    /// As [`Pending::has_begun`].
+    pub fn has_begun(&self) -> bool {
+        self.pending.has_begun()
     }
 
     /// Gives up waiting; tells whether the command was, or may have been, sent.

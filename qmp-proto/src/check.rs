@@ -50,7 +50,7 @@ impl Checker<'_> {
                 b'"' => self.string()?,
                 b',' => self.name_next = matches!(self.levels.last(), Some(Some(_))),
                 b':' => self.name_next = false,
-                _ => self.skip_scalar(),
+                _ => self.scalar()?,
             }
             self.tokens += 1;
         }
@@ -110,10 +110,18 @@ impl Checker<'_> {
         escaped
     }
 
-    fn skip_scalar(&mut self) {
+    fn scalar(&mut self) -> Result<(), Refusal> {
+        let start = self.at - 1;
         let rest = &self.json[self.at..];
         let is_end = |byte: &u8| matches!(byte, b',' | b'}' | b']' | b' ' | b'\t' | b'\r' | b'\n');
         self.at += rest.iter().position(is_end).unwrap_or(rest.len());
+        match self.json[start..self.at] {
+            // JSON has it, QEMU's lexer does not.
+            [b'0', b'e' | b'E', ..] | [b'-', b'0', b'e' | b'E', ..] => {
+                fault(JsonFault::Number { offset: self.at })
+            }
+            _ => Ok(()),
+        }
     }
 }
 

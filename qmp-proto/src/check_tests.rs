@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::{format, vec};
 
 use super::*;
-use JsonFault::{DuplicateMember, LoneSurrogate, Noncharacter};
+use JsonFault::{DuplicateMember, LoneSurrogate, Noncharacter, Number};
 
 /// A command with these arguments, as far as it is checked: all but its id.
 fn command(arguments: &str) -> String {
@@ -130,6 +130,28 @@ fn c6_other_remarkable_json_is_accepted() {
         " {\r\n\t \"x\" : [ 1 , 2 ] }\n",
     ] {
         assert_accepted(arguments);
+    }
+}
+
+/// QEMU's lexer ends a number behind a zero that it begins with, unless a point follows.
+#[test]
+fn c6_an_exponent_behind_a_lone_zero_is_refused() {
+    let number = |offset| Number { offset };
+    for text in ["0e1", "-0e1", "0E5", "-0E5", "0e-1", "0e+1", "-0E-0", "0e0", "0e400"] {
+        let end = text.len();
+        assert_fault(&format!(r#"{{"x":{text}}}"#), number, 5 + end);
+        assert_fault(&format!(r#"{{"x":[1,{text},2]}}"#), number, 8 + end);
+        assert_fault(&format!(r#"{{"x": {text} , "y":0}}"#), number, 6 + end);
+        assert_fault(&format!("{{\"x\":\n{text}\n}}"), number, 6 + end);
+        // In a text it is a text.
+        assert_accepted(&format!(r#"{{"x":"{text}","{text}":[]}}"#));
+    }
+    for text in [
+        "0", "-0", "0.5", "-0.5", "0.0", "0.0e1", "-0.0E-1", "0.0e+1", "1e5", "1E5", "10e1",
+        "100E-1", "-10e1", "20e0", "1e0", "1.0e0", "1.50e10",
+    ] {
+        assert_accepted(&format!(r#"{{"x":{text}}}"#));
+        assert_accepted(&format!(r#"{{"x":[{text} ,{text}], "y": {text} }}"#));
     }
 }
 

@@ -199,6 +199,18 @@ impl Error for CloseReason {
     }
 }
 
+/// How the core knows an error of the operating system's.
+#[cfg(feature = "std")]
+impl From<&std::io::Error> for IoFailure {
+    fn from(error: &std::io::Error) -> Self {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        match error.kind() {
+            ConnectionReset | BrokenPipe | ConnectionAborted => Self::Reset,
+            _ => Self::Other(error.raw_os_error().unwrap_or(0)),
+        }
+    }
+}
+
 impl Error for IoFailure {}
 impl Error for NotQmp {}
 impl Error for Violation {}

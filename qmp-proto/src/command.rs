@@ -78,7 +78,7 @@ impl fmt::Display for CommandId {
 /// connection.execute(Request::new("eject").raw_arguments(arguments)?)?;
 /// # Ok::<(), qmp_proto::Refusal>(())
 /// ```
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a request does nothing until it is executed"]
 pub struct Request<A = (), F = Infallible> {
     pub(crate) name: Cow<'static, str>,
@@ -167,5 +167,15 @@ impl<A, F> Request<A, F> {
     /// Whether this is the command that ends the server: nothing may follow it on the wire.
     pub(crate) fn is_quit(&self) -> bool {
         self.name == "quit"
+    }
+}
+
+/// Without the arguments: they may hold secrets.
+impl<A, F> fmt::Debug for Request<A, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Request")
+            .field("name", &self.name)
+            .field("out_of_band", &self.out_of_band)
+            .finish_non_exhaustive()
     }
 }

@@ -193,7 +193,14 @@ impl Command for HumanMonitorCommand<'_> {
 }
 
 /// `device_add`: plugs in a device.
-#[derive(Clone, Debug, Serialize)]
+///
+/// ```
+/// use qmp_proto::commands::DeviceAdd;
+///
+/// let mut add = DeviceAdd { driver: "virtio-net-pci", id: Some("net0"), ..Default::default() };
+/// add.properties.insert("mac".into(), "52:54:00:12:34:56".into());
+/// ```
+#[derive(Clone, Debug, Default, Serialize)]
 pub struct DeviceAdd<'a> {
     /// The device's type, `virtio-net-pci` for instance.
     pub driver: &'a str,
@@ -214,6 +221,9 @@ impl Command for DeviceAdd<'_> {
 }
 
 /// `device_del`: asks for a device's removal; the event `DEVICE_DELETED` tells that it is gone.
+///
+/// A PCI device goes when the guest agrees, which it does not while it does not run; a USB device
+/// goes at once.
 #[derive(Clone, Copy, Debug, Serialize)]
 pub struct DeviceDel<'a> {
     /// The device's id, or its path.

@@ -5,7 +5,7 @@ use core::convert::Infallible;
 
 use serde::Serialize;
 
-use crate::close::{CloseReason, IoFailure};
+use crate::close::{CloseReason, IoFailure, NotQmp};
 use crate::command::{CommandId, Request};
 use crate::config::Config;
 use crate::encode::Prepared;
@@ -38,7 +38,7 @@ const KEPT_OUTPUTS: usize = 64;
 /// whole loop, shown running in [the crate's documentation](crate).
 ///
 /// `F` is what rides along with a command, an `OwnedFd` on Unix. The connection carries it and
-/// never looks at it.
+/// never looks at it. Without descriptors, write `<Connection>::new(…)`.
 #[derive(Debug)]
 pub struct Connection<F = Infallible> {
     pub(crate) config: Config,
@@ -158,9 +158,14 @@ impl<F> Connection<F> {
     /// What to send now: as many commands as may share one write. `None` if nothing.
     ///
     /// What is lent is claimed. It stays here until [`advance`](Self::advance) says that the
-    /// transport took it, and goes out whole unless the connection ends.
+    /// transport took it, and goes out whole unless the connection ends. Until all of it has gone,
+    /// nothing more is claimed. Where the transport is full, leave it at that, and call this again
+    /// when it takes more.
     pub fn transmit(&mut self) -> Option<Transmit<'_, F>> {
-        while self.claim_next() {}
+        // What cannot be sent yet is not claimed yet: it can still be withdrawn.
+        if self.wire.is_empty() {
+            while self.claim_next() {}
+        }
         self.wire.lend()
     }
 
@@ -190,13 +195,20 @@ impl<F> Connection<F> {
     pub fn handle_eof(&mut self) {
         let reason = match self.opening.at_eof() {
             Err(speaker) => CloseReason::NotQmp(speaker),
+            // Replies and nothing else: had a greeting come, they were a previous client's.
+            Ok(()) if self.phase == Phase::Greeting && self.strays > 0 => {
+                CloseReason::NotQmp(NotQmp::OtherJson)
+            }
             Ok(()) if self.quit_sent() => CloseReason::Quit,
             Ok(()) => CloseReason::Eof { mid_message: self.framer.mid_message() },
         };
         self.end(reason);
     }
 
-    /// Takes in that the transport failed.
+    /// Takes in that the transport failed, which ends the connection at once.
+    ///
+    /// Where it was a write that failed, read on first, up to the end of the stream: the server's
+    /// last words may still be there. With `std`, an `io::Error` converts to an [`IoFailure`].
     pub fn handle_failure(&mut self, failure: IoFailure) {
         self.end(match failure {
             IoFailure::Reset if self.quit_sent() => CloseReason::Quit,

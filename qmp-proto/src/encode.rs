@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
+use core::fmt;
 
 use serde::Serialize;
 
@@ -10,7 +11,7 @@ use crate::command::Request;
 use crate::error::{JsonFault, Refusal};
 
 /// A request that is encoded and checked already, all but its id.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 #[must_use = "a command does nothing until it is executed"]
 pub struct Prepared<F = Infallible> {
     pub(crate) text: Vec<u8>,
@@ -29,6 +30,13 @@ impl<F> Prepared<F> {
             out_of_band: request.out_of_band,
             descriptor: request.descriptor,
         })
+    }
+}
+
+/// The length alone: arguments may hold secrets.
+impl<F> fmt::Debug for Prepared<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Prepared({} bytes)", self.text.len())
     }
 }
 

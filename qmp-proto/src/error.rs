@@ -7,13 +7,12 @@
 //! No text here repeats a value of a request or a reply: a value may be a secret. Only what the
 //! server itself wrote as an error's description ([`CommandError::desc`]) is passed on.
 
-use alloc::borrow::Cow;
-use alloc::boxed::Box;
+use alloc::string::String;
+use alloc::sync::Arc;
 use core::{error::Error, fmt};
 
-use serde::{Deserialize, Deserializer, de};
-
 use crate::close::CloseReason;
+use crate::object;
 
 /// Why a request was not accepted. Nothing was sent, and the connection is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,6 +62,11 @@ pub enum JsonFault {
         /// Where.
         offset: usize,
     },
+    /// A number that QEMU does not read: an exponent right behind a lone zero, as in `0e1`.
+    Number {
+        /// Where it ends.
+        offset: usize,
+    },
     /// A Unicode noncharacter, such as U+FFFF.
     Noncharacter {
         /// Where.
@@ -89,7 +93,7 @@ pub struct CommandError {
     /// The error's class.
     pub class: ErrorClass,
     /// A text for people, in English. It is no part of any interface and may change.
-    pub desc: Box<str>,
+    pub desc: Arc<str>,
 }
 
 /// The class of a [`CommandError`].
@@ -108,50 +112,23 @@ pub enum ErrorClass {
     /// KVM lacks what is needed.
     KvmMissingCap,
     /// Any other class, as the server wrote it.
-    Other(Box<str>),
+    Other(Arc<str>),
 }
 
-/// Of a repeated member the last one counts, which serde's derived code would not allow.
-impl<'de> Deserialize<'de> for CommandError {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = CommandError;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object with class and desc")
+impl CommandError {
+    /// Reads the value of a reply's `error`, if it is an object. A text in it that cannot be decoded
+    /// is taken as it stands: the reply is an error all the same.
+    pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        let mut error = Self::default();
+        object::for_each_member(json, |name, value| {
+            let text = || object::string(value).unwrap_or(String::from_utf8_lossy(value));
+            match name {
+                "class" => error.class = ErrorClass::from(&*text()),
+                "desc" => error.desc = text().into(),
+                _ => {}
             }
-            fn visit_map<M: de::MapAccess<'de>>(
-                self,
-                mut map: M,
-            ) -> Result<CommandError, M::Error> {
-                let mut error = CommandError::default();
-                while let Some(name) = map.next_key::<Cow<'de, str>>()? {
-                    match &*name {
-                        "class" => error.class = map.next_value()?,
-                        "desc" => error.desc = map.next_value()?,
-                        _ => drop(map.next_value::<de::IgnoredAny>()?),
-                    }
-                }
-                Ok(error)
-            }
-        }
-        deserializer.deserialize_map(Visitor)
-    }
-}
-
-impl<'de> Deserialize<'de> for ErrorClass {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-        impl de::Visitor<'_> for Visitor {
-            type Value = ErrorClass;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an error class")
-            }
-            fn visit_str<E: de::Error>(self, name: &str) -> Result<ErrorClass, E> {
-                Ok(ErrorClass::from(name))
-            }
-        }
-        deserializer.deserialize_str(Visitor)
+        })?;
+        Some(error)
     }
 }
 
@@ -185,7 +162,9 @@ impl ErrorClass {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::OobNotNegotiated => f.write_str("out-of-band execution was not negotiated"),
+            Self::OobNotNegotiated => f.write_str(
+                "out-of-band execution was not negotiated: it has to be asked for (`oob`)",
+            ),
             Self::NoDescriptors => f.write_str("this transport cannot pass a file descriptor"),
             Self::DescriptorOutOfBand => {
                 f.write_str("an out-of-band command cannot carry a file descriptor")
@@ -215,6 +194,9 @@ impl fmt::Display for JsonFault {
             }
             Self::LoneSurrogate { offset } => {
                 write!(f, "half a surrogate pair at byte {offset}")
+            }
+            Self::Number { offset } => {
+                write!(f, "a zero with an exponent, which QEMU does not read, before byte {offset}")
             }
             Self::Noncharacter { offset } => {
                 write!(f, "a Unicode noncharacter at byte {offset}")
@@ -254,11 +236,10 @@ impl Error for Refusal {
 impl Error for ExecuteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
-            Self::Command(_) => None,
+            Self::Command(error) => Some(error),
             Self::NotSent(reason) | Self::Unanswered(reason) => Some(reason),
         }
     }
 }
-
 impl Error for JsonFault {}
 impl Error for CommandError {}

@@ -9,12 +9,13 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::value::{RawValue, Value};
 
 use crate::close::Violation;
 use crate::error::CommandError;
 use crate::event::Event;
 use crate::framer::{Frame, Member};
+use crate::object;
 use crate::raw::Raw;
 use crate::text::{Span, Text};
 
@@ -44,15 +45,39 @@ pub(crate) enum ReplyId {
 /// What the server says first: who it is and what it can do.
 ///
 /// QMP specification, section "Server Greeting".
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Greeting {
     /// The server's version, where it gives one.
-    #[serde(default)]
     pub version: Option<Version>,
     /// The capabilities offered, unknown ones included. QEMU offers `oob`.
-    #[serde(default)]
     pub capabilities: Vec<String>,
+}
+
+impl Greeting {
+    /// Reads the value of `QMP`, if it is an object. What does not fit in it is passed over.
+    fn read(json: &[u8]) -> Option<Self> {
+        let mut greeting = Self::default();
+        object::for_each_member(json, |name, value| match name {
+            "version" => greeting.version = version(value),
+            "capabilities" => greeting.capabilities = strings(value),
+            _ => {}
+        })?;
+        Some(greeting)
+    }
+}
+
+/// By way of a map, of whose repeated members the last counts.
+fn version(json: &[u8]) -> Option<Version> {
+    let value: Value = serde_json::from_slice(json).ok()?;
+    serde_json::from_value(value).ok()
+}
+
+/// Those elements of an array that are strings.
+fn strings(json: &[u8]) -> Vec<String> {
+    let elements: Vec<&RawValue> = serde_json::from_slice(json).unwrap_or_default();
+    let texts = elements.iter().filter_map(|element| object::string(element.get().as_bytes()));
+    texts.map(Cow::into_owned).collect()
 }
 
 /// The version of a server, as the greeting and `query-version` give it.
@@ -116,7 +141,7 @@ impl Message {
                 Ok(Self::Reply(Reply { id: read_id(text, id), outcome: Err(error) }))
             }
             (None, None, None, Some(name)) => {
-                let decoded = string(&text.bytes()[name.range()]).ok_or(NOT_A_STRING)?;
+                let decoded = object::string(&text.bytes()[name.range()]).ok_or(NOT_A_STRING)?;
                 let (data, timestamp) = (data.unwrap_or_default(), timestamp.unwrap_or_default());
                 Ok(Self::Event(Event::keep(text, name, decoded, data, timestamp)))
             }
@@ -152,41 +177,39 @@ impl Envelope {
         Ok(envelope)
     }
 
-    /// A name with escapes in it, or one that is not known.
+    /// A name with escapes in it, or one that is not known, for which any string will do.
     fn by_unusual_name(&mut self, name: &[u8]) -> Result<Option<&mut Option<Span>>, Violation> {
-        Ok(match &*string(name).ok_or(envelope("", "members named by strings"))? {
-            "return" => Some(&mut self.success),
-            "id" => Some(&mut self.id),
-            "event" => Some(&mut self.event),
-            "data" => Some(&mut self.data),
-            "timestamp" => Some(&mut self.timestamp),
-            "error" => Some(&mut self.error),
-            "QMP" => Some(&mut self.greeting),
+        if !matches!(name, [b'"', .., b'"']) {
+            return Err(envelope("", "members named by strings"));
+        }
+        Ok(match object::string(name).as_deref() {
+            Some("return") => Some(&mut self.success),
+            Some("id") => Some(&mut self.id),
+            Some("event") => Some(&mut self.event),
+            Some("data") => Some(&mut self.data),
+            Some("timestamp") => Some(&mut self.timestamp),
+            Some("error") => Some(&mut self.error),
+            Some("QMP") => Some(&mut self.greeting),
             _ => None,
         })
     }
 }
 
-/// A JSON string's value, borrowed where it has no escapes.
-fn string(json: &[u8]) -> Option<Cow<'_, str>> {
-    #[derive(Deserialize)]
-    struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_slice(json).map(|Borrowed(string)| string).ok()
-}
+/// Greetings are kept for as long as the connection, so they are small: QEMU's has 140 bytes.
+const MAX_GREETING: usize = 64 << 10;
 
 fn read_greeting(text: &Text<'_>, span: Span) -> Result<Message, Violation> {
-    // By way of a map, of whose repeated members the last counts, and which is no array.
-    let members: Option<Map<String, Value>> =
-        serde_json::from_slice(&text.bytes()[span.range()]).ok();
-    members
-        .and_then(|members| serde_json::from_value(Value::Object(members)).ok())
+    if span.len() > MAX_GREETING {
+        return Err(Violation::TooLarge { limit: MAX_GREETING });
+    }
+    Greeting::read(&text.bytes()[span.range()])
         .map(Message::Greeting)
         .ok_or(envelope("QMP", "an object with version and capabilities"))
 }
 
 fn read_error(text: &Text<'_>, span: Span) -> Result<CommandError, Violation> {
-    serde_json::from_slice(&text.bytes()[span.range()])
-        .map_err(|_| envelope("error", "an object with class and desc"))
+    CommandError::read(&text.bytes()[span.range()])
+        .ok_or(envelope("error", "an object with class and desc"))
 }
 
 fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {

@@ -2,6 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::Serialize;
 
@@ -11,12 +12,15 @@ use crate::error::Refusal;
 
 /// Commands in the order in which they were asked for. Their texts stand in one buffer, so that
 /// many of them go out in one write.
-#[derive(Debug)]
 pub(crate) struct Queue<F> {
     text: Vec<u8>,
     /// What stands before this in `text` was taken already.
     head: usize,
+    /// In the order of their ids. Withdrawn ones stay until they come to the front or are most of
+    /// all, so that withdrawing costs little; the first one is never withdrawn.
     commands: VecDeque<Queued<F>>,
+    live: usize,
+    live_bytes: usize,
 }
 
 /// A command that is not claimed yet.
@@ -27,19 +31,20 @@ pub(crate) struct Queued<F> {
     pub(crate) out_of_band: bool,
     pub(crate) descriptor: Option<F>,
     length: usize,
+    withdrawn: bool,
 }
 
 impl<F> Queue<F> {
     pub(crate) fn new() -> Self {
-        Self { text: Vec::new(), head: 0, commands: VecDeque::new() }
+        Self { text: Vec::new(), head: 0, commands: VecDeque::new(), live: 0, live_bytes: 0 }
     }
 
     pub(crate) fn commands(&self) -> usize {
-        self.commands.len()
+        self.live
     }
 
     pub(crate) fn bytes(&self) -> usize {
-        self.text.len() - self.head
+        self.live_bytes
     }
 
     pub(crate) fn front(&self) -> Option<&Queued<F>> {
@@ -56,7 +61,14 @@ impl<F> Queue<F> {
         encode::append(&mut self.text, &request).inspect_err(|_| self.give_back_room())?;
         let (quit, out_of_band) = (request.is_quit(), request.out_of_band);
         self.finish(
-            Queued { id, quit, out_of_band, descriptor: request.descriptor, length: 0 },
+            Queued {
+                id,
+                quit,
+                out_of_band,
+                descriptor: request.descriptor,
+                length: 0,
+                withdrawn: false,
+            },
             start,
         );
         Ok(())
@@ -67,18 +79,25 @@ impl<F> Queue<F> {
         let Prepared { text, quit, out_of_band, descriptor } = prepared;
         let start = self.text.len();
         self.text.extend_from_slice(&text);
-        self.finish(Queued { id, quit, out_of_band, descriptor, length: 0 }, start);
+        self.finish(
+            Queued { id, quit, out_of_band, descriptor, length: 0, withdrawn: false },
+            start,
+        );
     }
 
     fn finish(&mut self, command: Queued<F>, start: usize) {
         encode::finish(&mut self.text, command.id, command.quit);
         let length = self.text.len() - start;
+        self.live += 1;
+        self.live_bytes += length;
         self.commands.push_back(Queued { length, ..command });
     }
 
     /// Moves the first command's text to the end of `wire`.
     pub(crate) fn pop_into(&mut self, wire: &mut Vec<u8>) -> Option<Queued<F>> {
         let command = self.commands.pop_front()?;
+        self.live -= 1;
+        self.live_bytes -= command.length;
         if self.commands.is_empty() && self.head == 0 && wire.is_empty() {
             core::mem::swap(wire, &mut self.text);
             return Some(command);
@@ -86,26 +105,38 @@ impl<F> Queue<F> {
         let end = self.head + command.length;
         wire.extend_from_slice(&self.text[self.head..end]);
         self.head = end;
-        self.give_back_room();
+        self.drop_leading();
         Some(command)
     }
 
-    /// Takes one command out of the middle.
-    pub(crate) fn withdraw(&mut self, id: u64) -> Option<Queued<F>> {
-        let index = self.commands.iter().position(|command| command.id == id)?;
-        let before = self.commands.iter().take(index).map(|command| command.length).sum::<usize>();
-        let command = self.commands.remove(index)?;
-        let start = self.head + before;
-        self.text.drain(start..start + command.length);
-        self.give_back_room();
-        Some(command)
+    /// Takes one command out of the middle; gives its descriptor, if it had one.
+    pub(crate) fn withdraw(&mut self, id: u64) -> Option<Option<F>> {
+        let index = self.commands.binary_search_by_key(&id, |command| command.id).ok()?;
+        let command = self.commands.get_mut(index).filter(|command| !command.withdrawn)?;
+        command.withdrawn = true;
+        let descriptor = command.descriptor.take();
+        self.live -= 1;
+        self.live_bytes -= command.length;
+        self.drop_leading();
+        if self.text.len() - self.head > 2 * self.live_bytes + super::KEPT_BUFFER {
+            self.compact();
+        }
+        Some(descriptor)
     }
 
-    /// Takes all commands out.
-    pub(crate) fn clear(&mut self) -> VecDeque<Queued<F>> {
-        self.text = Vec::new();
-        self.head = 0;
-        core::mem::take(&mut self.commands)
+    /// Takes all commands out; gives their ids.
+    pub(crate) fn clear(&mut self) -> impl Iterator<Item = u64> + use<F> {
+        let commands = core::mem::replace(self, Self::new()).commands;
+        commands.into_iter().filter(|command| !command.withdrawn).map(|command| command.id)
+    }
+
+    /// Passes over withdrawn commands at the front, and gives back the room before it.
+    fn drop_leading(&mut self) {
+        while let Some(command) = self.commands.front().filter(|command| command.withdrawn) {
+            self.head += command.length;
+            self.commands.pop_front();
+        }
+        self.give_back_room();
     }
 
     fn give_back_room(&mut self) {
@@ -117,5 +148,27 @@ impl<F> Queue<F> {
             self.text.drain(..self.head);
             self.head = 0;
         }
+    }
+
+    /// Writes the text anew without what was withdrawn.
+    fn compact(&mut self) {
+        let mut text = Vec::with_capacity(self.live_bytes);
+        let mut at = self.head;
+        for command in &self.commands {
+            if !command.withdrawn {
+                text.extend_from_slice(&self.text[at..at + command.length]);
+            }
+            at += command.length;
+        }
+        self.commands.retain(|command| !command.withdrawn);
+        self.text = text;
+        self.head = 0;
+    }
+}
+
+/// Counts alone: arguments may hold secrets.
+impl<F> fmt::Debug for Queue<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Queue({} commands, {} bytes)", self.live, self.live_bytes)
     }
 }

@@ -31,6 +31,8 @@ impl<F> Connection<F> {
         match (message, self.phase) {
             (Message::Greeting(greeting), Phase::Greeting) => self.negotiate(greeting),
             (Message::Greeting(_), _) => self.violation(Violation::SecondGreeting),
+            // A previous client's, which QEMU sends to whoever is there: even before the greeting.
+            (Message::Reply(reply), Phase::Greeting) => self.stray(reply),
             (_, Phase::Greeting) => self.end(CloseReason::NotQmp(NotQmp::OtherJson)),
             (Message::Event(event), _) => self.handle_event(event),
             (Message::Reply(reply), Phase::Negotiating) => self.handle_reply_to_handshake(reply),

@@ -59,11 +59,7 @@ impl<F> Connection<F> {
     }
 
     pub(crate) fn withdraw(&mut self, id: u64) -> Option<Option<F>> {
-        let command = match self.in_band.withdraw(id) {
-            Some(command) => command,
-            None => self.out_of_band.withdraw(id)?,
-        };
-        Some(command.descriptor)
+        self.in_band.withdraw(id).or_else(|| self.out_of_band.withdraw(id))
     }
 
     /// Moves the command whose turn it is to the wire.
@@ -91,8 +87,8 @@ impl<F> Connection<F> {
 
     pub(crate) fn end_queued(&mut self, reason: &CloseReason) {
         let mut ids: Vec<u64> = Vec::with_capacity(self.queued_commands());
-        ids.extend(self.in_band.clear().iter().map(|command| command.id));
-        ids.extend(self.out_of_band.clear().iter().map(|command| command.id));
+        ids.extend(self.in_band.clear());
+        ids.extend(self.out_of_band.clear());
         ids.sort_unstable();
         self.outputs
             .extend(ids.into_iter().map(|id| {

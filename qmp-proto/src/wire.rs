@@ -2,9 +2,9 @@
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
+use core::fmt;
 
 /// What to send in one write.
-#[derive(Debug)]
 #[must_use = "what is lent here is claimed: send it, then tell `advance` how much of it went out"]
 pub struct Transmit<'a, F> {
     /// The bytes; never empty. Send as many as the transport takes.
@@ -14,7 +14,6 @@ pub struct Transmit<'a, F> {
 }
 
 /// Positions count the bytes since the connection began, so they name a byte for ever.
-#[derive(Debug)]
 pub(crate) struct Wire<F> {
     text: Vec<u8>,
     /// How much of `text` is sent.
@@ -97,6 +96,21 @@ impl<F> Wire<F> {
         self.sent = 0;
         self.text = Vec::new();
         self.descriptors.clear();
+    }
+}
+
+/// Counts alone: arguments may hold secrets.
+impl<F> fmt::Debug for Wire<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Wire({} bytes to send)", self.text.len() - self.sent)
+    }
+}
+
+/// The length alone: arguments may hold secrets.
+impl<F> fmt::Debug for Transmit<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let descriptor = if self.descriptor.is_some() { " and a descriptor" } else { "" };
+        write!(f, "Transmit({} bytes{descriptor})", self.bytes.len())
     }
 }
 

@@ -4,13 +4,13 @@
 
 mod support;
 
-use qmp_proto::{CloseReason, CommandError, Config, Violation};
+use qmp_proto::{CloseReason, CommandError, Config, ErrorClass, Violation};
 
 use support::peer::{ERROR_WITHOUT_ID, Peer, Told};
 
 /// That error, decoded.
 fn no() -> CommandError {
-    serde_json::from_str(r#"{"class": "GenericError", "desc": "JSON parse error"}"#).unwrap()
+    CommandError { class: ErrorClass::GenericError, desc: "JSON parse error".into() }
 }
 
 #[test]

@@ -6,7 +6,9 @@ mod support;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use qmp_proto::{Cancelled, CloseReason, CommandId, Config, IoFailure, Phase, Request};
+use qmp_proto::{
+    Cancelled, CloseReason, CommandError, CommandId, Config, ErrorClass, IoFailure, Phase, Request,
+};
 
 use support::model::{CancelOutcome, Choices, Kind, Model};
 use support::peer::{Descriptor, Peer, config, error, event, success, tell};
@@ -137,7 +139,7 @@ impl Run {
             }
             Op::Eof => {
                 self.peer.connection.handle_eof();
-                self.model.ended(CloseReason::Eof { mid_message: false });
+                self.model.eof();
             }
             Op::Reset => {
                 self.peer.connection.handle_failure(IoFailure::Reset);
@@ -267,8 +269,7 @@ impl Run {
     fn error_without_id(&mut self) {
         let json = r#"{"error": {"class": "GenericError", "desc": "no"}}"#;
         self.feed(json);
-        let error = serde_json::from_str::<serde_json::Value>(json).unwrap();
-        let error = serde_json::from_value(error["error"].clone()).unwrap();
+        let error = CommandError { class: ErrorClass::GenericError, desc: "no".into() };
         let violation = qmp_proto::Violation::UnattributableError(error);
         self.model.error_without_id(CloseReason::Violation(violation));
     }

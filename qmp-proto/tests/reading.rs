@@ -193,3 +193,56 @@ fn c5_what_is_no_message_closes() {
         assert_eq!(closed.to_string(), reason, "{text}");
     }
 }
+
+/// Where it is no text, it is an error all the same.
+#[test]
+fn c5_an_error_that_is_not_readable_throughout_fails_its_command_alone() {
+    let nested = ["[".repeat(200), "]".repeat(200)].concat();
+    let readable = r#""class": "GenericError", "desc": "no""#;
+    for error in [
+        r#"{"class": "GenericError", "desc": "\ud800"}"#,
+        r#"{"class": "GenericError", "desc": "a \udc00 b"}"#,
+        &format!(r#"{{{readable}, "new": inf}}"#),
+        &format!(r#"{{"new": nan, {readable}, "newer": -inf}}"#),
+        &format!(r#"{{{readable}, "new": "\ud800"}}"#),
+        &format!(r#"{{{readable}, "\ud800": 1}}"#),
+        &format!(r#"{{{readable}, "new": 1e400}}"#),
+        &format!(r#"{{"new": {nested}, {readable}}}"#),
+    ] {
+        for chunk in [1, usize::MAX] {
+            let mut peer = Peer::ready(Config::default());
+            let ids = [peer.execute("a"), peer.execute("b")];
+            peer.take_all();
+            let text = format!("{{\"error\": {error}, \"id\": {}}}{}", ids[0], success(ids[1]));
+            text.as_bytes().chunks(chunk).for_each(|chunk| peer.feed(chunk));
+            let told = peer.told();
+            let [Told::Error(first, desc), Told::Return(second, _)] = &told[..] else {
+                panic!("{error}: {told:?}");
+            };
+            assert_eq!([*first, *second], ids);
+            assert_eq!(desc == "no", error.contains(readable), "{error}: {desc}");
+        }
+    }
+}
+
+#[test]
+fn c5_members_whose_names_are_no_text_are_passed_over() {
+    for name in [r"\ud800", r"\udc00", r"a\ud800b", r"\ud800\ud800"] {
+        let member = format!(r#""{name}": {{"{name}": ["{name}"]}}"#);
+        let mut peer = Peer::ready(Config::default());
+        let ids = [peer.execute("a"), peer.execute("b")];
+        peer.take_all();
+        peer.feed(format!(
+            r#"{{{member}, "event": "A", {member}}}
+               {{"return": 1, {member}, "id": {}}}
+               {{{member}, "error": {{"class": "GenericError", "desc": "no"}}, "id": {}}}"#,
+            ids[0], ids[1]
+        ));
+        let told = [
+            Told::Event("A".to_owned()),
+            Told::Return(ids[0], "1".to_owned()),
+            Told::Error(ids[1], "no".to_owned()),
+        ];
+        assert_eq!(peer.told(), told, "{name}");
+    }
+}

@@ -72,8 +72,7 @@ fn c9_another_clients_replies_and_events_before_the_own_reply_do_no_harm() {
 fn c20_no_socket() {
     let start = Instant::now();
     let error = Builder::new().deadline(SHORT).connect("unix:/nonexistent/qmp.sock").unwrap_err();
-    let ConnectError::NoSocket(source) = &error else { panic!("{error:?}") };
-    assert_waited(source.tried());
+    assert!(matches!(error, ConnectError::NoSocket(_)), "{error:?}");
     assert_waited(start.elapsed());
     let text = error.to_string();
     assert!(text.starts_with("no connection to unix:/nonexistent/qmp.sock in "), "{text}");
@@ -239,7 +238,7 @@ fn c7_what_is_no_qmp_is_named_at_once() {
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", "SSH"),
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "HTTP"),
         (b"RFB 003.008\n", "VNC"),
-        (b"{\"return\": {}}\r\n", "no greeting"),
+        (b"{\"jsonrpc\": \"2.0\"}\r\n", "no greeting"),
     ];
     for (said, expected) in cases {
         let (socket, script) = pair(move |peer| {

@@ -154,6 +154,26 @@ fn c17_replies_and_events_before_the_end_are_told() {
     script.join();
 }
 
+/// It goes on to send, or might: but no command can reach it any more.
+#[test]
+fn c17_a_server_that_takes_nothing_any_more_ends_it() {
+    let (ended, has_ended) = mpsc::channel();
+    let (socket, script) = pair(move |peer| {
+        peer.greet();
+        let stop = peer.expect("stop");
+        peer.finish_reading();
+        peer.reply(&stop, "{}");
+        has_ended.recv_timeout(PATIENCE).expect("the client gives up");
+    });
+    let client = qmp_blocking::from_stream(socket).unwrap();
+    run(&client, "stop").unwrap();
+    let reset = CloseReason::Failed(qmp_proto::IoFailure::Reset);
+    assert_eq!(run(&client, "cont"), Err(Error::Unanswered(reset.clone())));
+    after_the_end(&client, &reset);
+    ended.send(()).unwrap();
+    script.join();
+}
+
 /// QEMU serves one client at a time: one that is kept open by mistake locks out everyone else.
 #[test]
 fn c18_the_last_client_dropped_closes_at_once() {
@@ -245,7 +265,7 @@ fn c19_close_ends_at_its_deadline() {
     });
     let client = qmp_blocking::from_stream(socket).unwrap();
     assert!(run(&client.with_timeout(Duration::ZERO), "slow").is_err());
-    assert_eq!(client.close(Duration::from_millis(10)), Err(Error::TimedOut { sent: true }));
+    assert_eq!(client.close(Duration::from_millis(10)), Err(Error::StillBusy));
     after_the_end(&client, &CloseReason::Requested);
     script.join();
 }

@@ -3,13 +3,14 @@
 #![cfg(target_os = "linux")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
-use std::fs;
+use std::fs::{self, File};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use qmp_blocking::commands::{Getfd, Stop};
-use qmp_blocking::{Builder, connect, connect_with_events, from_io};
-use qmp_tests::scripted::{Listener, PATIENCE, Peer, Server, pair, pipes, run};
+use qmp_blocking::{Address, Builder, ConnectError, connect, connect_with_events, from_io};
+use qmp_tests::qemu::make_fifo;
+use qmp_tests::scripted::{Listener, PATIENCE, Peer, Script, Server, pair, pipes, run};
 
 fn count(what: &str) -> usize {
     fs::read_dir(format!("/proc/self/{what}")).unwrap().count()
@@ -81,6 +82,7 @@ fn c18_c11_connections_leave_no_thread_and_no_descriptor_behind() {
         script.join();
     });
     failed_connections();
+    failed_connections_over_fifos();
     descriptors_of_commands();
 }
 
@@ -110,9 +112,53 @@ fn failed_connections() {
     });
 }
 
+/// The server of fifos outlives its clients, and does not learn that they are gone.
+fn failed_connections_over_fifos() {
+    let hasty = Builder::new().deadline(Duration::from_millis(2));
+    let folder = tempfile::tempdir().unwrap();
+    let address = Address::Pipe(folder.path().join("qmp"));
+    let [input, output] = ["qmp.in", "qmp.out"].map(|name| folder.path().join(name));
+    make_fifo(&input);
+    make_fifo(&output);
+    leaves_nothing(20, || {
+        let error = hasty.connect(&address).unwrap_err();
+        assert!(matches!(error, ConnectError::NoSocket(_)), "{error:?}");
+    });
+    let server = [input, output].map(|path| File::options().read(true).write(true).open(path));
+    let server = server.map(Result::unwrap);
+    let peer = || {
+        let [input, output] = server.each_ref().map(|file| file.try_clone().unwrap().into());
+        Peer::new(input, output)
+    };
+    leaves_nothing(20, || {
+        let error = hasty.connect(&address).unwrap_err();
+        assert!(matches!(error, ConnectError::NoGreeting { .. }), "{error:?}");
+    });
+    leaves_nothing(20, || {
+        let mut peer = peer();
+        let script = Script::start(move || {
+            peer.send("(qemu) ");
+        });
+        Builder::new().connect(&address).unwrap_err();
+        script.join();
+    });
+    // What is left of one that timed out takes nothing from the next.
+    leaves_nothing(20, || {
+        hasty.connect(&address).unwrap_err();
+        let mut peer = peer();
+        let script = Script::start(move || {
+            peer.greet();
+            let command = peer.expect("stop");
+            peer.reply(&command, "{}");
+        });
+        run(&connect(&address).unwrap(), "stop").unwrap();
+        script.join();
+    });
+}
+
 /// Sent, withdrawn, refused, or on their way when the connection ends.
 fn descriptors_of_commands() {
-    let open = || fs::File::open("/dev/null").unwrap();
+    let open = || File::open("/dev/null").unwrap();
     let command = Getfd { fdname: "a" };
     leaves_nothing(50, || {
         let server = Server::unix(|peer| {

@@ -11,7 +11,7 @@ use qmp_blocking::commands::{
     SystemPowerdown, SystemReset,
 };
 use qmp_blocking::events::DeviceDeleted;
-use qmp_blocking::{Client, Command, Error, ErrorClass, Request};
+use qmp_blocking::{Client, Command, Error, ErrorClass, Refusal, Request};
 use qmp_tests::qemu::{Monitor, Setup, patient};
 
 /// Prints numbers with the human monitor's calculator; each comes back in hexadecimal.
@@ -86,6 +86,96 @@ fn text_survives_the_way_there_and_back() {
         };
         assert!(error.desc.contains(fdname), "{error}");
     }
+}
+
+/// Each is answered with its own id, or it would not be told that its argument is too many.
+#[test]
+fn c6_what_qemu_does_not_read_is_what_is_refused() {
+    let Some(setup) = Setup::bare() else { return };
+    let server = setup.monitor(Monitor::Unix).start();
+    let client = &server.connect();
+    let outcome = |scalar: &str| {
+        let arguments = format!(r#"{{"x":{scalar}}}"#);
+        let request = Request::new("query-name").raw_arguments(&arguments)?;
+        client.execute_request(request)
+    };
+    let read = [
+        "0",
+        "-0",
+        "1",
+        "-1",
+        "0.0",
+        "-0.0",
+        "0.5",
+        "-0.5",
+        "0.0e1",
+        "-0.0E-1",
+        "0.5e+1",
+        "10e1",
+        "100E-1",
+        "-20e0",
+        "1e5",
+        "1E5",
+        "1e+5",
+        "1e-5",
+        "1.50e10",
+        "1e400",
+        "-1e400",
+        "1e-400",
+        "5e-324",
+        "9223372036854775807",
+        "9223372036854775808",
+        "-9223372036854775808",
+        "-9223372036854775809",
+        "18446744073709551615",
+        "18446744073709551616",
+        "123456789012345678901234567890123456789012345678901234567890",
+        "true",
+        "false",
+        "null",
+        r#""""#,
+        r#""0e1""#,
+        r#""\u0000""#,
+        r#""\ud83d\ude00""#,
+        r#""\/\b\f""#,
+        "[]",
+        "{}",
+        "[0]",
+        "[1e1,0.0e0]",
+    ];
+    thread::scope(|scope| {
+        for scalar in read {
+            // Beside each other: an answer without an id would end the connection.
+            scope.spawn(move || match outcome(scalar) {
+                Err(Error::Command(error)) => {
+                    assert_eq!(error.class, ErrorClass::GenericError, "{scalar}");
+                    assert!(error.desc.contains("'x' is unexpected"), "{scalar}: {error}");
+                }
+                other => panic!("{scalar}: {other:?}"),
+            });
+        }
+    });
+    let refused = [
+        "0e1",
+        "-0e1",
+        "0E5",
+        "-0E5",
+        "0e-1",
+        "0e+1",
+        "0e0",
+        "-0E+0",
+        "[0e1]",
+        r#"{"a":0e1}"#,
+        r#""\ud800""#,
+        r#""\uffff""#,
+    ];
+    for scalar in refused {
+        let outcome = outcome(scalar);
+        let Err(Error::Refused(Refusal::InvalidJson(_))) = outcome else {
+            panic!("{scalar}: {outcome:?}")
+        };
+    }
+    assert_eq!(client.close_reason(), None);
 }
 
 /// Executes commands and notes their names.

@@ -81,7 +81,7 @@ fn an_open_descriptor_by_its_number() {
     let mut server = setup.monitor(Monitor::Unix).start();
     let Address::Unix(path) = server.address().clone() else { unreachable!() };
     let stream = UnixStream::connect(path).unwrap();
-    let client = patient().connect(&format!("fd:{}", stream.as_raw_fd())).unwrap();
+    let client = patient().connect(format!("fd:{}", stream.as_raw_fd())).unwrap();
     session(&client, &mut server);
 }
 

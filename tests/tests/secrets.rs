@@ -3,11 +3,15 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
 use std::error::Error as StdError;
+use std::sync::mpsc;
+use std::thread;
 use std::time::Duration;
 
 use qmp_blocking::commands::{HumanMonitorCommand, QueryVersion};
-use qmp_blocking::{Builder, Client, Command, ConnectError, Error, Event, Request, from_stream};
-use qmp_tests::scripted::{Peer, Script, pair, run};
+use qmp_blocking::{
+    Builder, Client, Command, ConnectError, Error, Event, Refusal, Request, from_stream,
+};
+use qmp_tests::scripted::{PATIENCE, Peer, Script, pair, run};
 use serde::{Deserialize, Serialize};
 
 const SECRET: &str = "hunter2";
@@ -197,5 +201,61 @@ fn c22_the_servers_description_is_passed_on() {
     let error = client.execute_request(secret_request()).unwrap_err();
     assert_eq!(error.to_string(), "GenericError: the password 'hunter2' is too short");
     drop(client);
+    script.join();
+}
+
+/// Neither as text nor as a list of bytes, on one line or on many.
+#[track_caller]
+fn assert_unseen(shown: &impl std::fmt::Debug) {
+    for text in [format!("{shown:?}"), format!("{shown:#?}")] {
+        assert!(!text.contains(SECRET), "{text}");
+        let dense: String = text.split_whitespace().collect();
+        assert!(!dense.contains("104,117,110"), "{text}");
+    }
+}
+
+/// Queued, in flight, received in part, and left over in a buffer.
+#[test]
+fn c22_a_client_is_shown_without_what_goes_through_it() {
+    let (half_sent, half_is_sent) = mpsc::channel();
+    let (seen, go_on) = mpsc::channel();
+    let (socket, script) = pair(move |peer| {
+        peer.greet();
+        let in_flight = peer.expect("set_password");
+        let told = in_flight.success(&secret().to_string());
+        let (half, rest) = told.split_at(told.len() / 2);
+        assert!(half.contains(SECRET));
+        peer.event("SECRET_CHANGED", &secret().to_string());
+        peer.send(half);
+        half_sent.send(()).unwrap();
+        go_on.recv_timeout(PATIENCE).unwrap();
+        peer.send(rest);
+        peer.serve();
+    });
+    let client = Builder::new().window(1).max_queued(2, usize::MAX).from_stream(socket).unwrap();
+    let mut events = client.events();
+    thread::scope(|scope| {
+        let execute = || loop {
+            match client.execute_request(secret_request()) {
+                // The place is taken by what the test itself tries.
+                Err(Error::Refused(Refusal::QueueFull)) => thread::yield_now(),
+                outcome => break outcome,
+            }
+        };
+        let threads = [(); 2].map(|()| scope.spawn(execute));
+        half_is_sent.recv_timeout(PATIENCE).unwrap();
+        // Until the other waits; of the reply something may have come, or will.
+        let hasty = client.with_timeout(Duration::ZERO);
+        while hasty.execute_request(secret_request()) != Err(Error::Refused(Refusal::QueueFull)) {
+            assert_unseen(&(&client, &events));
+        }
+        assert!(events.next_timeout(PATIENCE).is_some());
+        assert_unseen(&(&client, &events));
+        seen.send(()).unwrap();
+        assert!(threads.into_iter().all(|thread| thread.join().unwrap().is_ok()));
+    });
+    assert_unseen(&(&client, &events));
+    drop(client);
+    assert_unseen(&events);
     script.join();
 }

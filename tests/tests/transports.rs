@@ -1,16 +1,20 @@
 //! The ways to a server beside a Unix socket's path: TCP, pipes, fifos, inherited descriptors.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
+use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use qmp_blocking::{
     Address, Builder, Client, CloseReason, ConnectError, Error, connect, connect_tcp, from_io,
     from_stream,
 };
-use qmp_tests::scripted::{PATIENCE, Peer, Server, event_text, pair, pipes, run};
+use qmp_tests::qemu::make_fifo;
+use qmp_tests::scripted::{PATIENCE, Peer, Script, Server, event_text, pair, pipes, run};
+use rustix::fs::{Mode, OFlags};
 
 /// The story: commands, some of them at once, an event, and the end.
 fn script(peer: &mut Peer) {
@@ -84,6 +88,70 @@ fn two_fifos() {
     server.join();
 }
 
+/// Connects to fifos of which only the first is open at the server's; opens the second when the
+/// client has.
+fn late_fifos(
+    script: impl FnOnce(&mut Peer) + Send + 'static,
+) -> (Result<Client, ConnectError>, Script) {
+    let folder = tempfile::tempdir().unwrap();
+    let [input, output] = ["qmp.in", "qmp.out"].map(|name| folder.path().join(name));
+    make_fifo(&input);
+    make_fifo(&output);
+    let address = Address::Pipe(folder.path().join("qmp"));
+    let input = File::options().read(true).write(true).open(input).unwrap();
+    let script = Script::start(move || {
+        let deadline = Instant::now() + PATIENCE;
+        let output = loop {
+            // This fails as long as nobody has it open for reading.
+            match rustix::fs::open(&output, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()) {
+                Ok(output) => break output,
+                Err(error) => assert!(Instant::now() < deadline, "{error}"),
+            }
+            thread::yield_now();
+        };
+        script(&mut Peer::new(input.into(), output));
+    });
+    (connect(address), script)
+}
+
+#[test]
+fn c20_a_fifo_that_the_server_opens_late_is_waited_for() {
+    let (client, script) = late_fifos(|peer| {
+        peer.greet();
+        let command = peer.expect("stop");
+        peer.reply(&command, "{}");
+        peer.expect("last");
+    });
+    let client = client.unwrap();
+    run(&client, "stop").unwrap();
+    run(&client, "last").unwrap_err();
+    script.join();
+}
+
+#[test]
+fn c20_a_server_of_fifos_that_ends_before_it_greets_is_noticed() {
+    let (client, script) = late_fifos(|_| ());
+    let error = client.unwrap_err();
+    let ended = CloseReason::Eof { mid_message: false };
+    assert!(matches!(&error, ConnectError::Ended(reason) if *reason == ended), "{error:?}");
+    script.join();
+}
+
+#[test]
+fn c20_missing_fifos_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("qmp");
+    let hasty = Builder::new().deadline(Duration::from_millis(2));
+    let text = || hasty.connect(Address::Pipe(path.clone())).unwrap_err().to_string();
+    let shown = path.display();
+    let missing = format!("no such fifo: make both with mkfifo {shown}.in {shown}.out; is QEMU");
+    assert!(text().contains(&missing), "{}", text());
+    make_fifo(&path.with_extension("in"));
+    make_fifo(&path.with_extension("out"));
+    let unread = format!("nobody reads the fifo: is QEMU running with -qmp pipe:{shown}?");
+    assert!(text().ends_with(&unread), "{}", text());
+}
+
 #[test]
 fn an_inherited_descriptor_by_its_number() {
     let (socket, script) = pair(script);
@@ -138,7 +206,7 @@ fn a_reader_that_fails_ends_the_connection() {
     fail.send(()).unwrap();
     let reader = Failing(io::Cursor::new(said.into_bytes()), may_fail);
     let error = from_io(reader, io::sink()).unwrap_err();
-    assert!(matches!(error, ConnectError::Ended(_)), "{error:?}");
+    assert!(matches!(error, ConnectError::Ended(CloseReason::Eof { .. })), "{error:?}");
 }
 
 /// What it swallowed would never be answered.

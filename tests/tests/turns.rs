@@ -5,7 +5,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qmp_blocking::{Builder, CloseReason, Error, from_stream};
+use qmp_blocking::{Builder, CloseReason, Error, Refusal, from_stream};
 use qmp_tests::scripted::{PATIENCE, Random, event_text, pair, run};
 
 const SHORT: Duration = Duration::from_millis(2);
@@ -56,12 +56,12 @@ fn c13_two_threads_in_step_never_miss_their_replies() {
     script.join();
 }
 
-/// Several wait, one of them reads, and its reply comes first, last or in between: when it leaves,
-/// another has to go on reading.
+/// Several wait, one of them reads, and its reply comes first, last or in between, alone or in one
+/// piece with others: when it leaves, another has to go on reading, and not one that leaves too.
 #[test]
 fn c13_whoever_leaves_first_another_goes_on_reading() {
     const ROUNDS: usize = 300;
-    const THREADS: usize = 3;
+    const THREADS: usize = 4;
     let (returned, has_returned) = mpsc::channel();
     let (socket, script) = pair(move |peer| {
         peer.greet();
@@ -69,10 +69,16 @@ fn c13_whoever_leaves_first_another_goes_on_reading() {
         for _ in 0..ROUNDS {
             let mut commands = peer.commands(THREADS);
             while !commands.is_empty() {
-                let at = random.below(commands.len() as u64) as usize;
-                peer.reply(&commands.swap_remove(at), "{}");
-                // Only when its thread has left comes the next reply.
-                has_returned.recv_timeout(PATIENCE).expect("a reply that is told");
+                let together = 1 + random.below(commands.len() as u64);
+                let pick = |_| {
+                    let at = random.below(commands.len() as u64) as usize;
+                    commands.swap_remove(at).success("{}")
+                };
+                peer.send((0..together).map(pick).collect::<String>());
+                // Only when their threads have left come the next replies.
+                for _ in 0..together {
+                    has_returned.recv_timeout(PATIENCE).expect("a reply that is told");
+                }
             }
         }
         peer.expect_eof();
@@ -191,21 +197,108 @@ fn timeouts_of_any_length_are_taken() {
 
 #[test]
 fn c19_another_thread_closes_while_one_reads() {
-    let (socket, script) = pair(|peer| {
+    let (sent, is_sent) = mpsc::channel();
+    let (socket, script) = pair(move |peer| {
         peer.greet();
         peer.expect("stop");
+        sent.send(()).unwrap();
         peer.expect_eof();
     });
     let client = from_stream(socket).unwrap();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| run(&client, "stop"));
-        while client.wait_idle(Duration::ZERO).is_ok() {
-            thread::yield_now();
-        }
-        assert_eq!(client.close(SHORT), Err(Error::TimedOut { sent: true }));
+        is_sent.recv_timeout(PATIENCE).unwrap();
+        assert_eq!(client.close(SHORT), Err(Error::StillBusy));
         assert_eq!(waiting.join().unwrap(), Err(Error::Unanswered(CloseReason::Requested)));
     });
     script.join();
+}
+
+/// Nothing comes from the server that could wake a thread which reads: what another thread does has
+/// to be enough.
+#[test]
+fn c19_a_command_that_waits_ends_when_another_thread_closes() {
+    let (sent, is_sent) = mpsc::channel();
+    let (ended, has_ended) = mpsc::channel();
+    let (socket, script) = pair(move |peer| {
+        peer.greet();
+        let slow = peer.expect("slow");
+        sent.send(()).unwrap();
+        has_ended.recv_timeout(PATIENCE).expect("the command that waits ends first");
+        peer.reply(&slow, "\"late\"");
+        peer.expect_eof();
+    });
+    let client = Builder::new().window(1).max_queued(2, usize::MAX).from_stream(socket).unwrap();
+    thread::scope(|scope| {
+        let slow = scope.spawn(|| run(&client.with_timeout(Duration::from_millis(20)), "slow"));
+        is_sent.recv_timeout(PATIENCE).unwrap();
+        let queued = scope.spawn(|| {
+            let outcome = loop {
+                match run(&client, "queued") {
+                    // The place is taken by what the test itself tries.
+                    Err(Error::Refused(Refusal::QueueFull)) => thread::yield_now(),
+                    outcome => break outcome,
+                }
+            };
+            ended.send(()).unwrap();
+            outcome
+        });
+        // Until the queued one has the last place.
+        let hasty = client.with_timeout(Duration::ZERO);
+        while run(&hasty, "hasty") != Err(Error::Refused(Refusal::QueueFull)) {
+            thread::yield_now();
+        }
+        // When this one leaves, the queued one is alone with the socket.
+        assert_eq!(slow.join().unwrap(), Err(Error::TimedOut { sent: true }));
+        let close = scope.spawn(|| client.close(Duration::from_secs(10)));
+        assert_eq!(queued.join().unwrap(), Err(Error::NotSent(CloseReason::Requested)));
+        assert_eq!(close.join().unwrap(), Ok(()), "the reply owed has come in time");
+    });
+    script.join();
+}
+
+/// The last command that waits is given up by its thread, while another waits for idleness.
+#[test]
+fn c16_idleness_is_told_when_another_thread_brings_it_about() {
+    for commands in 1..=3 {
+        let (idle, is_idle) = mpsc::channel();
+        let (socket, script) = pair(move |peer| {
+            peer.greet();
+            let quit = peer.expect("quit");
+            peer.reply(&quit, "{}");
+            // Nothing comes any more, the end neither.
+            is_idle.recv_timeout(PATIENCE).expect("it is idle, and that is told");
+            assert!(peer.rest().is_empty(), "something was sent behind quit");
+        });
+        let client = from_stream(socket).unwrap();
+        run(&client, "quit").unwrap();
+        thread::scope(|scope| {
+            // What comes behind quit waits, and is given up one after the other.
+            let client = &client;
+            let timeouts = (1..=commands).map(|number| Duration::from_millis(30 * number));
+            let waiting: Vec<_> = timeouts
+                .map(|timeout| scope.spawn(move || run(&client.with_timeout(timeout), "late")))
+                .collect();
+            let waits = scope.spawn(move || {
+                // It is not idle when it begins to wait, unless the machine is slow.
+                while client.wait_idle(Duration::ZERO).is_ok()
+                    && waiting.iter().any(|thread| !thread.is_finished())
+                {
+                    thread::yield_now();
+                }
+                let outcome = client.wait_idle(None);
+                idle.send(()).unwrap();
+                (outcome, waiting)
+            });
+            let (outcome, waiting) = waits.join().unwrap();
+            assert_eq!(outcome, Ok(()));
+            for thread in waiting {
+                assert_eq!(thread.join().unwrap(), Err(Error::TimedOut { sent: false }));
+            }
+        });
+        drop(client);
+        script.join();
+    }
 }
 
 /// Everything at once, in an order that nobody planned: commands with and without timeouts, events,

@@ -53,7 +53,7 @@ impl SocketError {
             return f.write_str("the host's name was not resolved");
         }
         match Errno::from_io_error(&self.source) {
-            Some(Errno::NOENT) => write!(f, "no such socket: {}", IsItRunning(&self.address)),
+            Some(Errno::NOENT) => self.write_missing(f),
             Some(Errno::CONNREFUSED) => self.write_refused(f),
             Some(Errno::AGAIN) => {
                 f.write_str("another client is connected, and the backlog of the socket is full")
@@ -65,11 +65,25 @@ impl SocketError {
         }
     }
 
-    fn write_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("nobody listens there: ")?;
-        if matches!(self.address, Address::Unix(_)) {
-            f.write_str("the socket is new, or a process that has ended left it behind; ")?;
+    fn write_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Address::Pipe(path) = &self.address {
+            let path = path.display();
+            write!(f, "no such fifo: make both with mkfifo {path}.in {path}.out; ")?;
+        } else {
+            f.write_str("no such socket: ")?;
         }
+        write!(f, "{}", IsItRunning(&self.address))
+    }
+
+    fn write_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.address {
+            Address::Pipe(_) => "nobody reads the fifo: ",
+            Address::Unix(_) => {
+                "nobody listens there: \
+                 the socket is new, or a process that has ended left it behind; "
+            }
+            _ => "nobody listens there: ",
+        })?;
         write!(f, "{}", IsItRunning(&self.address))
     }
 
@@ -89,9 +103,10 @@ impl SocketError {
     fn write_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.source.kind() {
             ErrorKind::TimedOut => f.write_str("no answer in this time"),
-            ErrorKind::PermissionDenied => {
-                f.write_str("no permission to write to the socket, or to enter its directory")
-            }
+            ErrorKind::PermissionDenied => f.write_str(match self.address {
+                Address::Pipe(_) => "no permission for the fifos, or to enter their directory",
+                _ => "no permission to write to the socket, or to enter its directory",
+            }),
             kind => write!(f, "{kind}"),
         }
     }
@@ -115,6 +130,44 @@ struct IsItRunning<'a>(&'a Address);
 
 impl fmt::Display for IsItRunning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "is QEMU running with -qmp {},server=on,wait=off?", self.0)
+        let options = match self.0 {
+            Address::Unix(_) | Address::Abstract(_) | Address::Tcp { .. } => ",server=on,wait=off",
+            Address::Pipe(_) => "",
+            Address::Fd(_) | Address::Stdio => return f.write_str("is QEMU at its other end?"),
+        };
+        write!(f, "is QEMU running with -qmp {}{options}?", self.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn assert_hint(address: Address, errno: Errno, hint: &str) {
+        let error = SocketError::new(address, Step::Connect, Duration::ZERO, errno.into());
+        let text = error.to_string();
+        let (_, found) = text.split_once(" in 0.0ns: ").unwrap();
+        assert_eq!(found, hint);
+    }
+
+    #[test]
+    fn c20_the_hint_is_that_of_the_kind_of_address() {
+        let pipe = || Address::Pipe("/run/q".into());
+        let missing = "no such fifo: make both with mkfifo /run/q.in /run/q.out; \
+                       is QEMU running with -qmp pipe:/run/q?";
+        assert_hint(pipe(), Errno::NOENT, missing);
+        let refused = "nobody reads the fifo: is QEMU running with -qmp pipe:/run/q?";
+        assert_hint(pipe(), Errno::CONNREFUSED, refused);
+        let denied = "no permission for the fifos, or to enter their directory";
+        assert_hint(pipe(), Errno::ACCESS, denied);
+        let tcp = Address::Tcp { host: "h".into(), port: 1 };
+        let refused = "nobody listens there: is QEMU running with -qmp tcp:h:1,server=on,wait=off?";
+        assert_hint(tcp, Errno::CONNREFUSED, refused);
+        let refused = "nobody listens there: \
+                       is QEMU running with -qmp unix:a,abstract=on,server=on,wait=off?";
+        assert_hint(Address::Abstract(b"a".to_vec()), Errno::CONNREFUSED, refused);
+        let refused = "nobody listens there: is QEMU at its other end?";
+        assert_hint(Address::Stdio, Errno::CONNREFUSED, refused);
     }
 }

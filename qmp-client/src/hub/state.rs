@@ -11,7 +11,7 @@ use qmp_proto::{
     Raw, Refusal,
 };
 
-use super::{Flushed, Received, io_failure};
+use super::{Flushed, Received};
 use crate::events::EventQueue;
 use crate::watch::Watch;
 
@@ -106,12 +106,23 @@ impl State {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.broken = Some(io_failure(&error));
+                    self.broken = Some(IoFailure::from(&error));
                     return Flushed::Failed;
                 }
             }
         }
         Flushed::All
+    }
+
+    /// Where the end has been told already there is nothing to wait for. Subscribers that are gone
+    /// are let go here too, not only when the next event comes.
+    pub(super) fn add_subscriber(&mut self, queue: Arc<EventQueue>) {
+        if self.connection.close_reason().is_some() && !self.dispatching {
+            queue.end();
+        } else {
+            self.subscribers.retain(|other| !other.is_abandoned());
+            self.subscribers.push(queue);
+        }
     }
 
     /// What is received now may be the doing of every command that has begun to go out.

@@ -190,9 +190,11 @@ impl Model {
         }
     }
 
-    /// Claims what may be sent; gives what one transmit should lend.
+    /// Claims what may be sent, where all that was claimed before is sent; gives what one transmit
+    /// should lend.
     pub fn transmit(&mut self) -> Option<(Vec<u8>, Option<u32>)> {
-        while let Some(next) = self.next_to_claim() {
+        let all_sent = self.sent == self.wire.len();
+        while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
             let start = self.wire.len();
             let command = &mut self.commands[next];
             command.state = State::InFlight(start);
@@ -254,13 +256,9 @@ impl Model {
 
     /// A reply that cannot be any command's.
     pub fn stray(&mut self) {
-        match self.phase {
-            Phase::Greeting => self.end(CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)),
-            Phase::Closed => {}
-            _ => {
-                self.strays += 1;
-                self.told.push(Told::Stray);
-            }
+        if self.phase != Phase::Closed {
+            self.strays += 1;
+            self.told.push(Told::Stray);
         }
     }
 
@@ -280,13 +278,21 @@ impl Model {
 
     pub fn event(&mut self, name: &str) {
         match self.phase {
-            Phase::Greeting => self.stray(),
+            Phase::Greeting => self.end(CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)),
             Phase::Closed => {}
             _ => {
                 self.shutdown_seen |= name == "SHUTDOWN" && self.quit_is_sent();
                 self.told.push(Told::Event(name.to_owned()));
             }
         }
+    }
+
+    /// The stream ended. Replies and no greeting: that was no QMP server.
+    pub fn eof(&mut self) {
+        self.ended(match self.phase == Phase::Greeting && self.strays > 0 {
+            true => CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson),
+            false => CloseReason::Eof { mid_message: false },
+        });
     }
 
     /// The stream ended, or was reset: `reason` is what that means without a `quit`.

@@ -202,6 +202,11 @@ impl Peer {
         rustix::net::shutdown(&self.output, Shutdown::Write).expect("a socket");
     }
 
+    /// Reads nothing any more, and tells the client's system so.
+    pub fn finish_reading(&mut self) {
+        rustix::net::shutdown(&self.input, Shutdown::Read).expect("a socket");
+    }
+
     /// Reads nothing any more: of two pipes, the first is closed.
     pub fn stop_reading(&mut self) {
         (self.input, _) = rustix::pipe::pipe().expect("a pipe");

@@ -1,0 +1,100 @@
+use super::*;
+
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use qmp_client::Hub;
+use qmp_proto::Config;
+
+use crate::line::{Line, Progress};
+
+const LONG: Duration = Duration::from_secs(10);
+
+/// A line without a background thread, and the server's end of it.
+fn line() -> (Line, UnixStream) {
+    let (ours, servers) = UnixStream::pair().unwrap();
+    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
+}
+
+impl Turns {
+    fn wait_until_parked(&self, count: usize) {
+        let start = Instant::now();
+        while self.lock().parked.len() < count {
+            assert!(start.elapsed() < LONG, "nobody parks");
+            thread::yield_now();
+        }
+    }
+}
+
+fn taken(turns: &Turns) -> ReadBuffer {
+    turns.take_or_park().expect("nobody reads")
+}
+
+/// The reader chooses one that has got what it waited for. That one leaves, and the other waits for
+/// what is still to come.
+#[test]
+fn c13_who_is_chosen_and_leaves_passes_the_turn_on() {
+    let (line, server) = line();
+    let deadline = Some(Instant::now() + LONG);
+    let buffer = taken(&line.turns);
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| {
+            line.wait(deadline, |waker| Progress::by_socket(line.hub.poll_closed(waker)))
+        });
+        line.turns.wait_until_parked(1);
+        let satisfied = scope.spawn(|| {
+            line.wait(deadline, |_| match done.load(Ordering::SeqCst) {
+                true => Progress::Done(()),
+                false => Progress::Reads,
+            })
+        });
+        line.turns.wait_until_parked(2);
+        done.store(true, Ordering::SeqCst);
+        // The last that parked is chosen.
+        assert_eq!(line.turns.leave(Some(buffer)), Successor::Found);
+        assert!(satisfied.join().unwrap().is_some());
+        drop(server);
+        assert!(waiting.join().unwrap().is_some(), "nobody has read the end");
+    });
+}
+
+#[test]
+fn who_gives_up_is_not_chosen_later() {
+    let (line, _server) = line();
+    let buffer = taken(&line.turns);
+    let soon = Instant::now() + Duration::from_millis(5);
+    thread::scope(|scope| {
+        let hasty = scope.spawn(|| line.wait(Some(soon), |_| Progress::<()>::Reads));
+        assert!(hasty.join().unwrap().is_none());
+    });
+    assert!(line.turns.lock().parked.is_empty());
+    assert_eq!(line.turns.leave(Some(buffer)), Successor::Found);
+}
+
+#[test]
+fn the_background_thread_is_woken_only_where_it_sleeps_and_nobody_is_parked() {
+    let turns = Turns::new();
+    let buffer = taken(&turns);
+    assert!(turns.look(0) == Look::Changed(1));
+    // It has not seen the reader stay, so it looks again by itself.
+    assert_eq!(turns.leave(Some(buffer)), Successor::Found);
+    let buffer = taken(&turns);
+    assert!(turns.look(2) == Look::Busy);
+    assert_eq!(turns.leave(None), Successor::Found, "somebody reads");
+    assert_eq!(turns.leave(Some(buffer)), Successor::Background);
+    assert_eq!(turns.leave(None), Successor::Found, "it is awake");
+    assert_eq!(turns.look(2), Look::Idle);
+}
+
+#[test]
+fn a_caller_that_comes_while_the_background_thread_reads_takes_over() {
+    let turns = Turns::new();
+    assert_eq!(turns.look(0), Look::Idle);
+    let buffer = turns.take_if_free().expect("nobody reads");
+    assert!(turns.take_or_park().is_none());
+    assert_eq!(turns.leave(Some(buffer)), Successor::Found);
+    // It was this thread that was parked and is chosen.
+    turns.park(None);
+    drop(taken(&turns));
+}
