@@ -159,39 +159,36 @@ impl Envelope {
             if value.is_empty() {
                 return Err(NO_KIND);
             }
-            let known = match &text[name.range()] {
-                b"\"return\"" => &mut envelope.success,
-                b"\"id\"" => &mut envelope.id,
-                b"\"event\"" => &mut envelope.event,
-                b"\"data\"" => &mut envelope.data,
-                b"\"timestamp\"" => &mut envelope.timestamp,
-                b"\"error\"" => &mut envelope.error,
-                b"\"QMP\"" => &mut envelope.greeting,
-                unusual => match envelope.by_unusual_name(unusual)? {
-                    Some(known) => known,
-                    None => continue,
-                },
-            };
-            *known = Some(value);
+            if let Some(known) = envelope.known(&text[name.range()])? {
+                *known = Some(value);
+            }
         }
         Ok(envelope)
     }
 
-    /// A name with escapes in it, or one that is not known, for which any string will do.
-    fn by_unusual_name(&mut self, name: &[u8]) -> Result<Option<&mut Option<Span>>, Violation> {
-        if !matches!(name, [b'"', .., b'"']) {
+    /// The place of a member, if it is one that the protocol knows. Any string will do as a name.
+    fn known(&mut self, name: &[u8]) -> Result<Option<&mut Option<Span>>, Violation> {
+        let [b'"', inner @ .., b'"'] = name else {
             return Err(envelope("", "members named by strings"));
+        };
+        if !inner.contains(&b'\\') {
+            return Ok(self.by_name(inner));
         }
-        Ok(match object::string(name).as_deref() {
-            Some("return") => Some(&mut self.success),
-            Some("id") => Some(&mut self.id),
-            Some("event") => Some(&mut self.event),
-            Some("data") => Some(&mut self.data),
-            Some("timestamp") => Some(&mut self.timestamp),
-            Some("error") => Some(&mut self.error),
-            Some("QMP") => Some(&mut self.greeting),
+        let decoded = object::string(name);
+        Ok(decoded.and_then(|name| self.by_name(name.as_bytes())))
+    }
+
+    fn by_name(&mut self, name: &[u8]) -> Option<&mut Option<Span>> {
+        match name {
+            b"return" => Some(&mut self.success),
+            b"id" => Some(&mut self.id),
+            b"event" => Some(&mut self.event),
+            b"data" => Some(&mut self.data),
+            b"timestamp" => Some(&mut self.timestamp),
+            b"error" => Some(&mut self.error),
+            b"QMP" => Some(&mut self.greeting),
             _ => None,
-        })
+        }
     }
 }
 

@@ -60,17 +60,7 @@ impl<F> Queue<F> {
         let start = self.text.len();
         encode::append(&mut self.text, &request).inspect_err(|_| self.give_back_room())?;
         let (quit, out_of_band) = (request.is_quit(), request.out_of_band);
-        self.finish(
-            Queued {
-                id,
-                quit,
-                out_of_band,
-                descriptor: request.descriptor,
-                length: 0,
-                withdrawn: false,
-            },
-            start,
-        );
+        self.finish(start, id, quit, out_of_band, request.descriptor);
         Ok(())
     }
 
@@ -79,18 +69,24 @@ impl<F> Queue<F> {
         let Prepared { text, quit, out_of_band, descriptor } = prepared;
         let start = self.text.len();
         self.text.extend_from_slice(&text);
-        self.finish(
-            Queued { id, quit, out_of_band, descriptor, length: 0, withdrawn: false },
-            start,
-        );
+        self.finish(start, id, quit, out_of_band, descriptor);
     }
 
-    fn finish(&mut self, command: Queued<F>, start: usize) {
-        encode::finish(&mut self.text, command.id, command.quit);
+    /// Ends the command whose text begins at `start`.
+    fn finish(
+        &mut self,
+        start: usize,
+        id: u64,
+        quit: bool,
+        out_of_band: bool,
+        descriptor: Option<F>,
+    ) {
+        encode::finish(&mut self.text, id, quit);
         let length = self.text.len() - start;
         self.live += 1;
         self.live_bytes += length;
-        self.commands.push_back(Queued { length, ..command });
+        let withdrawn = false;
+        self.commands.push_back(Queued { id, quit, out_of_band, descriptor, length, withdrawn });
     }
 
     /// Moves the first command's text to the end of `wire`.

@@ -207,8 +207,8 @@ fn c18_the_last_client_dropped_closes_at_once() {
     assert!(idle.next().is_none());
 }
 
-#[test]
-fn c18_a_client_dropped_with_replies_owed_closes_at_once() {
+/// A client that has given up a command which its server does not answer.
+fn with_a_reply_owed() -> (Client, qmp_tests::scripted::Script) {
     let (socket, script) = pair(|peer| {
         peer.greet();
         peer.expect("slow");
@@ -216,6 +216,12 @@ fn c18_a_client_dropped_with_replies_owed_closes_at_once() {
     });
     let client = qmp_blocking::from_stream(socket).unwrap();
     assert!(run(&client.with_timeout(Duration::ZERO), "slow").is_err());
+    (client, script)
+}
+
+#[test]
+fn c18_a_client_dropped_with_replies_owed_closes_at_once() {
+    let (client, script) = with_a_reply_owed();
     drop(client);
     script.join();
 }
@@ -258,13 +264,7 @@ fn c19_close_waits_for_replies_and_refuses_new_commands() {
 
 #[test]
 fn c19_close_ends_at_its_deadline() {
-    let (socket, script) = pair(|peer| {
-        peer.greet();
-        peer.expect("slow");
-        peer.expect_eof();
-    });
-    let client = qmp_blocking::from_stream(socket).unwrap();
-    assert!(run(&client.with_timeout(Duration::ZERO), "slow").is_err());
+    let (client, script) = with_a_reply_owed();
     assert_eq!(client.close(Duration::from_millis(10)), Err(Error::StillBusy));
     after_the_end(&client, &CloseReason::Requested);
     script.join();
