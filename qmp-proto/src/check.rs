@@ -71,9 +71,7 @@ impl Checker<'_> {
         let Some(Some(first)) = self.levels.pop() else {
             return Ok(());
         };
-        let names = &mut self.names[first..];
-        names.sort_unstable();
-        if names.windows(2).any(|pair| pair[0] == pair[1]) {
+        if has_repeated(&mut self.names[first..]) {
             return fault(JsonFault::DuplicateMember { offset: self.at - 1 });
         }
         self.names.truncate(first);
@@ -129,6 +127,12 @@ fn fault<T>(fault: JsonFault) -> Result<T, Refusal> {
     Err(Refusal::InvalidJson(fault))
 }
 
+/// Whether two of an object's names are the same. Sorts them.
+pub(crate) fn has_repeated<T: Ord>(names: &mut [T]) -> bool {
+    names.sort_unstable();
+    names.windows(2).any(|pair| pair[0] == pair[1])
+}
+
 /// A name with escapes, as the name that it stands for.
 fn decoded(text: &[u8]) -> Cow<'static, [u8]> {
     let quoted = [b"\"", text, b"\""].concat();
@@ -136,7 +140,7 @@ fn decoded(text: &[u8]) -> Cow<'static, [u8]> {
     Cow::Owned(name.into_bytes())
 }
 
-fn is_noncharacter(code_point: u32) -> bool {
+pub(crate) fn is_noncharacter(code_point: u32) -> bool {
     (0xFDD0..=0xFDEF).contains(&code_point) || code_point & 0xFFFE == 0xFFFE
 }
 
@@ -176,7 +180,7 @@ fn check_escapes(text: &[u8], start: usize) -> Result<(), Refusal> {
 }
 
 /// The number behind a `\u` that `text` begins with.
-fn unicode_escape(text: &[u8]) -> Option<u32> {
+pub(crate) fn unicode_escape(text: &[u8]) -> Option<u32> {
     let digits = text.strip_prefix(b"\\u")?.get(..4)?;
     digits.iter().try_fold(0, |number, digit| Some(number << 4 | char::from(*digit).to_digit(16)?))
 }

@@ -7,11 +7,12 @@
 //! No text here repeats a value of a request or a reply: a value may be a secret. Only what the
 //! server itself wrote as an error's description ([`CommandError::desc`]) is passed on.
 
-use alloc::string::String;
+use alloc::string::{String, ToString};
 use alloc::sync::Arc;
 use core::{error::Error, fmt};
 
 use crate::close::CloseReason;
+use crate::decode::DecodeError;
 use crate::object;
 
 /// Why a request was not accepted. Nothing was sent, and the connection is as it was.
@@ -116,6 +117,16 @@ pub enum ErrorClass {
 }
 
 impl CommandError {
+    /// An error as a server answers with it; `desc` is for people.
+    pub fn new(class: ErrorClass, desc: impl Into<Arc<str>>) -> Self {
+        Self { class, desc: desc.into() }
+    }
+
+    /// An error of the class that most have.
+    pub fn generic(desc: impl Into<Arc<str>>) -> Self {
+        Self::new(ErrorClass::GenericError, desc)
+    }
+
     /// Reads the value of a reply's `error`, if it is an object. A text in it that cannot be decoded
     /// is taken as it stands: the reply is an error all the same.
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
@@ -129,6 +140,13 @@ impl CommandError {
             }
         })?;
         Some(error)
+    }
+}
+
+/// Arguments that do not fit, as a server refuses them.
+impl From<DecodeError> for CommandError {
+    fn from(error: DecodeError) -> Self {
+        Self::generic(error.to_string())
     }
 }
 

@@ -4,7 +4,7 @@ use alloc::borrow::Cow;
 use core::{fmt, str};
 
 use bytes::Bytes;
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::decode::DecodeError;
 use crate::raw::Raw;
@@ -39,7 +39,7 @@ pub struct Event {
 /// When an event happened, by the server's clock. Both parts are -1 where that clock failed.
 ///
 /// Timestamps are not monotonic: QEMU holds some events back for up to a second.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Timestamp {
     /// Seconds since the epoch.
     pub seconds: i64,
@@ -54,6 +54,13 @@ pub trait TypedEvent: DeserializeOwned {
 }
 
 impl Event {
+    /// An event as a server sends it: see [`server::Connection::event`](crate::server::Connection::event).
+    pub fn new(name: &str, data: Option<&Raw>, timestamp: Timestamp) -> Self {
+        // Two numbers are always written.
+        let timestamp = serde_json::to_vec(&timestamp).unwrap_or_default();
+        Self::from_parts(name.as_bytes(), data.map_or(b"", Raw::as_bytes), &timestamp)
+    }
+
     /// Keeps the parts of a message. `name` is the JSON string, `decoded` what it stands for.
     pub(crate) fn keep(
         text: &Text<'_>,

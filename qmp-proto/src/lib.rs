@@ -130,8 +130,10 @@ mod queue;
 mod raw;
 mod receive;
 mod send;
+pub mod server;
 mod state;
 mod text;
+pub mod trace;
 mod window;
 mod wire;
 

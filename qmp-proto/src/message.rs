@@ -8,7 +8,8 @@ use alloc::borrow::Cow;
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use serde::Deserialize;
+use serde::ser::SerializeStruct;
+use serde::{Deserialize, Serialize, Serializer};
 use serde_json::value::{RawValue, Value};
 
 use crate::close::Violation;
@@ -81,7 +82,7 @@ fn strings(json: &[u8]) -> Vec<String> {
 }
 
 /// The version of a server, as the greeting and `query-version` give it.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[non_exhaustive]
 pub struct Version {
     /// The version of QEMU.
@@ -89,6 +90,13 @@ pub struct Version {
     /// The distributor's version, or the empty string.
     #[serde(default)]
     pub package: String,
+}
+
+impl Version {
+    /// A version of QEMU, without a distributor's.
+    pub fn new(major: u32, minor: u32, micro: u32) -> Self {
+        Self { qemu: VersionTriple { major, minor, micro }, package: String::new() }
+    }
 }
 
 /// The three parts of a version's number.
@@ -101,6 +109,17 @@ pub struct VersionTriple {
     pub minor: u32,
     /// 22 in 7.2.22.
     pub micro: u32,
+}
+
+/// In the order in which QEMU writes them.
+impl Serialize for VersionTriple {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut triple = serializer.serialize_struct("VersionTriple", 3)?;
+        triple.serialize_field("micro", &self.micro)?;
+        triple.serialize_field("minor", &self.minor)?;
+        triple.serialize_field("major", &self.major)?;
+        triple.end()
+    }
 }
 
 /// The members of an envelope that the protocol knows, where they are there.

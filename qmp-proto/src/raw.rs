@@ -9,6 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
 use crate::decode::DecodeError;
+use crate::error::JsonFault;
 use crate::text::{Span, Text};
 
 /// The JSON text of a `return`, an event's `data` or another payload, as the server wrote it.
@@ -35,6 +36,16 @@ impl Raw {
     /// A payload known when the program was written.
     pub const fn from_static(json: &'static str) -> Self {
         Self { bytes: Bytes::from_static(json.as_bytes()) }
+    }
+
+    /// A value as JSON, for what a server returns.
+    ///
+    /// # Errors
+    ///
+    /// [`JsonFault::NotSerializable`] where the value's `Serialize` fails.
+    pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonFault> {
+        let json = serde_json::to_vec(value).map_err(|_| JsonFault::NotSerializable)?;
+        Ok(Self { bytes: Bytes::from(json) })
     }
 
     /// Keeps `span` of a message.

@@ -38,6 +38,11 @@ impl<F> Wire<F> {
         self.start + self.sent as u64
     }
 
+    /// How many claimed bytes are not sent.
+    pub(crate) fn len(&self) -> usize {
+        self.text.len() - self.sent
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.sent == self.text.len()
     }
@@ -102,7 +107,7 @@ impl<F> Wire<F> {
 /// Counts alone: arguments may hold secrets.
 impl<F> fmt::Debug for Wire<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Wire({} bytes to send)", self.text.len() - self.sent)
+        write!(f, "Wire({} bytes to send)", self.len())
     }
 }
 

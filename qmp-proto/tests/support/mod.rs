@@ -8,8 +8,12 @@
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+pub mod agreement;
+pub mod joined;
 pub mod model;
 pub mod peer;
+pub mod pipe;
+pub mod server;
 pub mod trace;
 
 use std::collections::BTreeMap;
@@ -70,6 +74,11 @@ pub fn capture(name: &str) -> Capture {
 
 fn load((name, entry): (String, Entry)) -> Capture {
     Capture { bytes: read(&name), name, counts: entry.messages, events: entry.events }
+}
+
+/// The bytes from client to server.
+pub fn sent(name: &str) -> Vec<u8> {
+    read(&format!("{name}.sent"))
 }
 
 /// `NAME.bin`, or what `NAME.bin.gz` unpacks to.

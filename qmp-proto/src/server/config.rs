@@ -1,0 +1,52 @@
+//! What a server is, and how much it takes on.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+
+use crate::message::Version;
+
+/// The choices for a server's connection. The defaults are QEMU's.
+///
+/// ```
+/// use qmp_proto::{Version, server::Config};
+///
+/// let mut config = Config::default();
+/// config.version = Version::new(9, 2, 0);
+/// config.capabilities.clear();
+/// config.pretty = true;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Config {
+    /// The version that the greeting tells.
+    pub version: Version,
+    /// The capabilities offered: `oob` by default. A client that enables `oob` may execute commands
+    /// out-of-band; what the others mean is the application's.
+    pub capabilities: Vec<String>,
+    /// Writes each message over many lines, as QEMU does with `pretty=on`. Off by default.
+    pub pretty: bool,
+    /// How many in-band commands the application is given at once. With one, the default, they run
+    /// in order, as in QEMU; with more they may be answered in any order.
+    pub concurrent: usize,
+    /// How many in-band commands may wait behind those where out-of-band execution is on, 8 by
+    /// default. With so many waiting nothing more is read, out-of-band commands included. Without
+    /// out-of-band execution nothing is read while the application has as many as it is given at
+    /// once.
+    pub queue: usize,
+    /// How many bytes may wait for a client that does not read, 1 MiB by default. Beyond it events
+    /// are dropped, and no further command is started.
+    pub max_output: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            version: Version::new(7, 2, 0),
+            capabilities: Vec::from(["oob".into()]),
+            pretty: false,
+            concurrent: 1,
+            queue: 8,
+            max_output: 1 << 20,
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Where a client left the trace.
+
+use alloc::string::String;
+use core::error::Error;
+use core::fmt;
+
+/// Where a client did not do what the trace says, and what it did.
+///
+/// Unlike every other error here it repeats what was said: it is for those who have the trace.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Mismatch {
+    /// The trace's line, counted from 1; where something came after its end, the next one.
+    pub line: usize,
+    /// What it says there: a payload as it stands in the trace, or the end in words.
+    pub expected: String,
+    /// What came, in the same form.
+    pub got: String,
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line, expected, got } = self;
+        write!(f, "line {line} of the trace: expected {expected}, got {got}")
+    }
+}
+
+impl Error for Mismatch {}

@@ -1,0 +1,90 @@
+//! Bytes to the lines of a trace.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use super::document;
+use super::entry::{Direction, Entry};
+use super::redaction::Redaction;
+use super::splitter::{Piece, Splitter};
+
+/// Makes the lines of a trace of the bytes that go to and fro, in pieces of any size.
+///
+/// Nothing that goes by is an error. A line's time is that of its last byte, and lines come in the
+/// order in which they were complete. What is no message becomes lines of bytes: up to the next line
+/// end, `{`, or limit. Each direction holds at most one unfinished message of at most `max_message`
+/// bytes; what is longer is recorded in parts, as bytes. A raw 0xFF ends what is unfinished.
+///
+/// [The module](super) has an example.
+#[derive(Debug)]
+pub struct Recorder {
+    redaction: Option<Redaction>,
+    to_server: Splitter,
+    to_client: Splitter,
+    finished: VecDeque<Entry>,
+}
+
+impl Recorder {
+    /// A recorder of messages of up to so many bytes.
+    pub fn new(max_message: usize) -> Self {
+        Self {
+            redaction: None,
+            to_server: Splitter::new(max_message),
+            to_client: Splitter::new(max_message),
+            finished: VecDeque::new(),
+        }
+    }
+
+    /// Replaces secrets; the trace will say so.
+    #[must_use]
+    pub fn redacted(mut self, redaction: Redaction) -> Self {
+        self.redaction = Some(redaction);
+        self
+    }
+
+    /// The lines with which its trace begins, with their line ends.
+    pub fn header(&self) -> &'static str {
+        document::header(self.redaction.is_some())
+    }
+
+    /// Takes in bytes that went in one direction. The time is that since the session's start.
+    ///
+    /// Take the entries before the next call: what they hold is bounded by what one call was given
+    /// and the one message that was unfinished before.
+    pub fn record(&mut self, direction: Direction, mut bytes: &[u8], at: Duration) {
+        while let Some(piece) = self.splitter(direction).next(&mut bytes) {
+            self.finish(at, direction, &piece);
+        }
+    }
+
+    /// Takes in that one side sends nothing any more.
+    pub fn end(&mut self, direction: Direction, at: Duration) {
+        if let Some(piece) = self.splitter(direction).finish() {
+            self.finish(at, direction, &piece);
+        }
+        self.finished.push_back(Entry::end(at, direction));
+    }
+
+    /// The lines that are complete, the oldest first. Call it until it gives `None`.
+    pub fn poll_entry(&mut self) -> Option<Entry> {
+        self.finished.pop_front()
+    }
+
+    fn splitter(&mut self, direction: Direction) -> &mut Splitter {
+        match direction {
+            Direction::ToServer => &mut self.to_server,
+            Direction::ToClient => &mut self.to_client,
+        }
+    }
+
+    fn finish(&mut self, at: Duration, direction: Direction, piece: &Piece<'_>) {
+        let entry = match piece {
+            Piece::Message(bytes) => Entry::new(at, direction, bytes),
+            Piece::Other(bytes) => Entry::raw(at, direction, bytes),
+        };
+        self.finished.push_back(match &self.redaction {
+            Some(redaction) => entry.redacted(redaction),
+            None => entry,
+        });
+    }
+}

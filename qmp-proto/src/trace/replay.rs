@@ -1,0 +1,210 @@
+//! A trace as a server.
+
+use alloc::borrow::{Cow, ToOwned};
+use alloc::collections::BTreeMap;
+use alloc::string::{String, ToString};
+use core::fmt;
+use core::time::Duration;
+
+use super::compare;
+use super::document::Trace;
+use super::entry::{Direction, Entry, Payload};
+use super::mismatch::Mismatch;
+use super::outbox::Outbox;
+use super::redaction::REDACTED;
+use super::splitter::{Piece, Splitter};
+use super::tokens;
+use crate::config::Config;
+
+/// A server that says what a trace says, as long as the client does so too.
+///
+/// As a [`Connection`](crate::Connection) it does no I/O: `handle_…` from the transport, then
+/// [`transmit`](Self::transmit) and [`advance`](Self::advance) to it, until it
+/// [is finished](Self::is_finished) or there is a [`mismatch`](Self::mismatch).
+///
+/// - It goes strictly by the trace's order: what the server said is sent as soon as the client has
+///   said everything that stands before it. Times do not count.
+/// - What the client says is compared as JSON values: white space and the order of members do not
+///   count. The `id` that a command has now stands for the recorded one, in its reply too.
+/// - In a redacted trace, values that were replaced equal everything. Those in the server's messages
+///   are sent as they stand.
+/// - Where the trace has the end of the server's stream, the replay is finished. Where it has that of
+///   the client's, or its last line, the client may say nothing more.
+/// - A client that ends before it has said everything, or before it was sent everything, is a
+///   mismatch.
+///
+/// [The module](super) has an example.
+pub struct Replay {
+    trace: Trace,
+    /// The entry that comes next.
+    next: usize,
+    /// The recorded ids, and what the client has in place of them.
+    ids: BTreeMap<String, String>,
+    splitter: Splitter,
+    outbox: Outbox,
+    /// The server's stream, or the client's, has ended as the trace says.
+    ended: bool,
+    mismatch: Option<Mismatch>,
+}
+
+impl Replay {
+    /// A replay from the trace's beginning.
+    pub fn new(trace: Trace) -> Self {
+        let mut replay = Self {
+            trace,
+            next: 0,
+            ids: BTreeMap::new(),
+            splitter: Splitter::new(Config::default().max_message),
+            outbox: Outbox::default(),
+            ended: false,
+            mismatch: None,
+        };
+        replay.say();
+        replay
+    }
+
+    /// Takes in bytes that the client sent, in pieces of any size.
+    pub fn handle_input(&mut self, mut bytes: &[u8]) {
+        while self.is_going_on() {
+            let Some(piece) = self.splitter.next(&mut bytes) else { break };
+            self.hear(&piece);
+        }
+    }
+
+    /// Takes in that the client sends nothing any more, or that the transport failed.
+    pub fn handle_eof(&mut self) {
+        let rest = self.splitter.finish();
+        if let (true, Some(piece)) = (self.is_going_on(), rest) {
+            self.hear(&piece);
+        }
+        let is_unsaid = self.entry().is_some_and(|entry| entry.payload != Payload::End);
+        let unsaid = is_unsaid.then_some(self.next);
+        match self.outbox.first_unsent().or(unsaid) {
+            Some(entry) => self.differ(entry, "the end of the stream".to_owned()),
+            None => self.ended = true,
+        }
+    }
+
+    /// What to send now; `None` if nothing. It stays here until [`advance`](Self::advance) says that
+    /// the transport took it.
+    pub fn transmit(&mut self) -> Option<&[u8]> {
+        if self.mismatch.is_some() { None } else { self.outbox.lend() }
+    }
+
+    /// Notes that the transport took the first `n` bytes of what [`transmit`](Self::transmit) lent.
+    /// A count beyond that is taken as all of it.
+    pub fn advance(&mut self, n: usize) {
+        self.outbox.advance(n);
+    }
+
+    /// Whether everything in the trace has happened. Drop the transport then; where the trace's last
+    /// line is no end of a stream, one may go on and see that the client says nothing more.
+    pub fn is_finished(&self) -> bool {
+        let all = self.ended || self.entry().is_none();
+        all && self.mismatch.is_none() && self.outbox.first_unsent().is_none()
+    }
+
+    /// Where the client left the trace, if it did: the first place. From then on nothing is sent.
+    pub fn mismatch(&self) -> Option<&Mismatch> {
+        self.mismatch.as_ref()
+    }
+
+    fn is_going_on(&self) -> bool {
+        !self.ended && self.mismatch.is_none()
+    }
+
+    fn entry(&self) -> Option<&Entry> {
+        self.trace.entries().get(self.next)
+    }
+
+    /// Says what the server said, up to the client's next line.
+    fn say(&mut self) {
+        while let Some(entry) = self.trace.entries().get(self.next) {
+            match (entry.direction, &entry.payload) {
+                (Direction::ToServer, _) => break,
+                (Direction::ToClient, Payload::End) => {
+                    self.ended = true;
+                    break;
+                }
+                (Direction::ToClient, Payload::Json(json)) => {
+                    let json = with_new_id(&self.ids, json);
+                    self.outbox.push(self.next, &[json.as_bytes(), b"\r\n"]);
+                }
+                (Direction::ToClient, Payload::Bytes(bytes)) => {
+                    self.outbox.push(self.next, &[bytes]);
+                }
+            }
+            self.next += 1;
+        }
+    }
+
+    /// Compares what the client says with its next line.
+    fn hear(&mut self, piece: &Piece<'_>) {
+        let (at, direction) = (Duration::ZERO, Direction::ToServer);
+        let got = match piece {
+            Piece::Message(bytes) => Entry::new(at, direction, bytes),
+            Piece::Other(bytes) => Entry::raw(at, direction, bytes),
+        };
+        let id = match (self.entry().map(|entry| &entry.payload), &got.payload) {
+            (Some(Payload::Json(expected)), Payload::Json(got)) => self.compare(expected, got),
+            (Some(Payload::Bytes(expected)), Payload::Bytes(got)) => {
+                let redacted = self.trace.is_redacted() && expected == REDACTED.as_bytes();
+                (redacted || expected == got).then_some(None)
+            }
+            _ => None,
+        };
+        let Some(id) = id else {
+            return self.differ(self.next, got.payload.to_string());
+        };
+        self.ids.extend(id);
+        self.next += 1;
+        self.say();
+    }
+
+    /// The recorded id and the new one, if there are any, of messages that are the same.
+    fn compare(&self, expected: &str, got: &str) -> Option<Option<(String, String)>> {
+        let id = |json: &str| tokens::member(json, "id").map(|range| json[range].to_owned());
+        let same = compare::same_message(expected, got, self.trace.is_redacted());
+        match (id(expected), id(got)) {
+            (Some(old), Some(new)) if same => Some(Some((key(&old), new))),
+            (None, None) if same => Some(None),
+            _ => None,
+        }
+    }
+
+    fn differ(&mut self, index: usize, got: String) {
+        let expected = match self.trace.entries().get(index).map(|entry| &entry.payload) {
+            Some(Payload::End) => "the end of the stream".to_owned(),
+            Some(payload) => payload.to_string(),
+            None => "the end of the trace".to_owned(),
+        };
+        let line = self.trace.line(index);
+        self.mismatch.get_or_insert(Mismatch { line, expected, got });
+    }
+}
+
+/// A message of the server's with the id that the client knows.
+fn with_new_id<'a>(ids: &BTreeMap<String, String>, json: &'a str) -> Cow<'a, str> {
+    let renamed = tokens::member(json, "id").and_then(|range| {
+        let id = ids.get(&key(&json[range.clone()]))?;
+        Some([&json[..range.start], id, &json[range.end..]].concat())
+    });
+    renamed.map_or(Cow::Borrowed(json), Cow::Owned)
+}
+
+/// The same text for ids that are written differently.
+fn key(id: &str) -> String {
+    tokens::Tokens::new(id).map(tokens::normalised).collect()
+}
+
+/// Without what was said: it may hold secrets.
+impl fmt::Debug for Replay {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Replay")
+            .field("line", &self.trace.line(self.next))
+            .field("outbox", &self.outbox)
+            .field("finished", &self.is_finished())
+            .field("mismatch", &self.mismatch.is_some())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,156 @@
+//! The client's machine and the server's, joined in memory. Whatever is done, and however the bytes
+//! between them are cut, every command ends exactly once and both sides agree on how.
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, with their helpers")]
+
+mod support;
+
+use proptest::prelude::*;
+use proptest::sample::Index;
+use proptest::strategy::ValueTree;
+use proptest::test_runner::TestRunner;
+
+use support::joined::{Choices, Coverage, Kind, Run};
+
+/// One thing that the application, the server or the transport between them does.
+#[derive(Clone, Debug)]
+enum Op {
+    Execute(Kind, usize),
+    Cancel(Index),
+    /// The server answers any of the calls that it has.
+    Answer(Index, bool),
+    Event(usize),
+    /// At most so many bytes go into the pipe, or come out of it.
+    ClientSends(usize),
+    ServerReads(usize),
+    ServerSends(usize),
+    ClientReads(usize),
+    /// Both pipes move until they are full or empty, and nobody else does anything.
+    Settle,
+    ClientCloses,
+    ClientAborts,
+    ServerCloses,
+    /// The client's half of the stream ends behind what is in the pipe.
+    HalfClose,
+    /// All but so many of the bytes to the client are lost, and the stream ends.
+    Cut(usize),
+}
+
+/// Numbers and not strategies are chosen: there are many of these, and those are slow.
+fn op() -> impl Strategy<Value = Op> {
+    (0u8..110, any::<Index>(), 0usize..80).prop_map(|(choice, index, size)| {
+        let most = if size < 60 { size + 1 } else { usize::MAX };
+        match choice {
+            0..=13 => Op::Execute(Kind::InBand, size / 2),
+            14..=20 => Op::Execute(Kind::OutOfBand, size / 2),
+            21..=27 => Op::Execute(Kind::WithDescriptor, size / 2),
+            28..=44 => Op::Answer(index, true),
+            45..=48 => Op::Answer(index, false),
+            49..=60 => Op::ClientSends(most),
+            61..=72 => Op::ServerReads(most),
+            73..=84 => Op::ServerSends(most),
+            85..=96 => Op::ClientReads(most),
+            97..=101 => Op::Cancel(index),
+            102..=106 => Op::Event(size),
+            _ => Op::Settle,
+        }
+    })
+}
+
+/// What ends a connection comes late, or there would be nothing to see before it.
+fn ending() -> impl Strategy<Value = Op> {
+    (0u8..14, 0usize..300).prop_map(|(choice, kept)| match choice {
+        0..=3 => Op::Execute(Kind::Quit, 0),
+        4..=6 => Op::ClientCloses,
+        7 => Op::ClientAborts,
+        8..=9 => Op::ServerCloses,
+        10..=11 => Op::HalfClose,
+        _ => Op::Cut(kept),
+    })
+}
+
+/// Mostly negotiated, then busy, then ended, and then a little more.
+fn program() -> impl Strategy<Value = Vec<Op>> {
+    let early = prop::collection::vec(op(), 0..8);
+    let handshake = prop_oneof![1 => Just(vec![]), 6 => Just(vec![Op::Settle])];
+    let busy = prop::collection::vec(op(), 0..120);
+    let end = prop_oneof![
+        1 => Just(vec![]),
+        4 => prop::collection::vec(prop_oneof![1 => ending(), 3 => op()], 1..16),
+    ];
+    (early, handshake, busy, end).prop_map(|(a, b, c, d)| [a, b, c, d].concat())
+}
+
+fn choices() -> impl Strategy<Value = Choices> {
+    let window = prop_oneof![2 => Just(None), 1 => (1usize..9).prop_map(Some)];
+    let concurrent = prop_oneof![2 => Just(1usize), 1 => 2usize..5];
+    let capacity = || prop_oneof![Just(usize::MAX), 16usize..400];
+    let max_output = prop_oneof![3 => Just(1 << 20), 1 => 1usize..400];
+    let flags = (any::<bool>(), any::<bool>(), any::<bool>());
+    (flags, window, concurrent, [capacity(), capacity()], max_output).prop_map(
+        |((oob, pretty, early_take), window, concurrent, capacities, max_output)| Choices {
+            oob,
+            pretty,
+            early_take,
+            window,
+            concurrent,
+            capacities,
+            max_output,
+        },
+    )
+}
+
+/// Plays a program to its end, and the run to quiet after it.
+fn play(choices: Choices, program: &[Op]) -> Coverage {
+    let mut run = Run::new(choices);
+    for op in program {
+        step(&mut run, op);
+        run.after_each_step();
+    }
+    run.finish()
+}
+
+fn step(run: &mut Run, op: &Op) {
+    match *op {
+        Op::Execute(kind, size) => run.execute(kind, size),
+        Op::Cancel(index) => run.cancel(|commands| index.index(commands)),
+        Op::Answer(index, ok) => run.answer(|calls| index.index(calls), ok),
+        Op::Event(size) => run.event(size),
+        Op::ClientSends(most) => drop(run.client_sends(most)),
+        Op::ServerReads(most) => drop(run.server_reads(most)),
+        Op::ServerSends(most) => drop(run.server_sends(most)),
+        Op::ClientReads(most) => drop(run.client_reads(most)),
+        Op::Settle => run.settle(),
+        Op::ClientCloses => run.client_closes(),
+        Op::ClientAborts => run.client_aborts(),
+        Op::ServerCloses => run.server_closes(),
+        Op::HalfClose => run.half_close(),
+        Op::Cut(kept) => run.cut(kept),
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(1000) })]
+
+    #[test]
+    fn c17_every_command_ends_once_and_both_sides_agree(
+        choices in choices(),
+        program in program(),
+    ) {
+        play(choices, &program);
+    }
+}
+
+/// What is never seen is not tested: the programs do bring about what is worth seeing.
+#[test]
+fn the_programs_bring_it_about() {
+    let mut runner = TestRunner::deterministic();
+    let mut coverage = Coverage::default();
+    for _ in 0..300 {
+        let tree = (choices(), program()).new_tree(&mut runner).unwrap();
+        let (choices, program) = tree.current();
+        coverage.add(play(choices, &program));
+    }
+    assert_eq!(coverage.0.len(), 22, "{:#?}", coverage.0);
+    assert!(coverage.0.values().all(|count| *count >= 10), "{:#?}", coverage.0);
+}

@@ -1,0 +1,158 @@
+//! The embedded machine beside a real QEMU: the same commands, the same messages.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+
+use qmp_client::Address;
+use qmp_proto::Timestamp;
+use qmp_proto::server::{Connection, Machine, Output};
+use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup};
+use serde_json::{Value, json};
+
+/// Every built-in command but `quit`, which comes last, and what is no command.
+const COMMANDS: [&str; 12] = [
+    r#""execute": "query-status""#,
+    r#""execute": "query-version""#,
+    r#""execute": "cont""#,
+    r#""execute": "stop""#,
+    r#""execute": "system_reset""#,
+    r#""execute": "system_powerdown""#,
+    r#""execute": "cont", "arguments": {"surplus": 1}"#,
+    r#""execute": "no-such-command", "arguments": {}"#,
+    r#""execute": "qmp_capabilities""#,
+    r#""exec-oob": "cont""#,
+    r#""execute": "cont", "surplus": 1"#,
+    r#""execute": "cont", "arguments": []"#,
+];
+
+/// A server that is given one command at a time.
+trait Serves {
+    /// The next message, as it came.
+    fn message(&mut self) -> Value;
+    fn send(&mut self, command: &str);
+
+    /// What the server says to a command, up to its reply.
+    fn converse(&mut self, command: &str) -> Vec<Value> {
+        self.send(command);
+        let mut said = Vec::new();
+        loop {
+            let message = self.message();
+            let event = message.get("event").is_some();
+            said.push(comparable(message));
+            if !event {
+                return said;
+            }
+        }
+    }
+}
+
+/// What both have to agree on: not times, nor texts for people, nor who QEMU was built by.
+fn comparable(mut message: Value) -> Value {
+    let members = message.as_object_mut().unwrap();
+    members.remove("timestamp");
+    if let Some(error) = members.get_mut("error") {
+        assert!(error["desc"].as_str().is_some_and(|desc| !desc.is_empty()));
+        error["desc"] = json!("");
+    }
+    if let Some(version) = members.get_mut("return").filter(|it| it.get("qemu").is_some()) {
+        version["package"] = json!("");
+    }
+    message
+}
+
+struct Real {
+    _qemu: Server,
+    stream: BufReader<UnixStream>,
+}
+
+impl Serves for Real {
+    fn message(&mut self) -> Value {
+        let mut line = String::new();
+        self.stream.read_line(&mut line).unwrap();
+        serde_json::from_str(&line).unwrap()
+    }
+
+    fn send(&mut self, command: &str) {
+        self.stream.get_mut().write_all(command.as_bytes()).unwrap();
+    }
+}
+
+struct Embedded {
+    machine: Machine,
+    connection: Connection,
+}
+
+impl Serves for Embedded {
+    fn message(&mut self) -> Value {
+        let sent = self.connection.transmit().expect("a message");
+        let end = sent.iter().position(|byte| *byte == b'\n').expect("a whole one") + 1;
+        let message = serde_json::from_slice(&sent[..end]).unwrap();
+        self.connection.advance(end);
+        message
+    }
+
+    fn send(&mut self, command: &str) {
+        self.connection.handle_input(command.as_bytes());
+        while let Some(output) = self.connection.poll_output() {
+            if let Output::Call(call) = output {
+                let now = Timestamp { seconds: 1, microseconds: 2 };
+                self.machine.execute(&call, &mut self.connection, now);
+            }
+        }
+    }
+}
+
+/// Both, greeted and negotiated.
+fn both() -> Option<(Real, Embedded)> {
+    let qemu = Setup::bare()?.monitor(Monitor::Unix).start();
+    let Address::Unix(path) = qemu.address() else { unreachable!() };
+    let stream = UnixStream::connect(path).unwrap();
+    stream.set_read_timeout(Some(DEADLINE)).unwrap();
+    let mut real = Real { stream: BufReader::new(stream), _qemu: qemu };
+
+    let greeting = real.message();
+    let mut machine = Machine::new();
+    machine.set_version(serde_json::from_value(greeting["QMP"]["version"].clone()).unwrap());
+    let mut embedded = Embedded { connection: Connection::new(machine.config()), machine };
+    assert_eq!(embedded.message(), greeting);
+    Some((real, embedded))
+}
+
+#[track_caller]
+fn agree(real: &mut Real, embedded: &mut Embedded, command: &str) {
+    assert_eq!(embedded.converse(command), real.converse(command), "{command}");
+}
+
+/// Walks through the machine's states at random, always the same way for a seed.
+#[test]
+fn the_embedded_machine_says_what_qemu_says() {
+    let Some((mut real, mut embedded)) = both() else { return };
+    let mut random = 0x5eed_u64;
+    agree(&mut real, &mut embedded, r#"{"execute": "query-status", "id": "too early"}"#);
+    agree(&mut real, &mut embedded, r#"{"execute": "qmp_capabilities", "id": "now"}"#);
+    for step in 0..600 {
+        random =
+            random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let command = COMMANDS[(random >> 33) as usize % COMMANDS.len()];
+        agree(&mut real, &mut embedded, &format!("{{{command}, \"id\": {step}}}"));
+    }
+    agree(&mut real, &mut embedded, r#"{"execute": "quit", "arguments": {"surplus": 1}}"#);
+    agree(&mut real, &mut embedded, r#"{"execute": "quit", "id": "last"}"#);
+    assert!(embedded.machine.has_ended());
+    assert!(embedded.connection.close_reason().is_some());
+}
+
+#[test]
+fn every_built_in_command_is_one_of_qemus() {
+    let Some((mut real, mut embedded)) = both() else { return };
+    let names = |server: &mut dyn Serves| {
+        server.converse(r#"{"execute": "qmp_capabilities"}"#);
+        let said = server.converse(r#"{"execute": "query-commands"}"#);
+        let infos = said[0]["return"].as_array().unwrap().clone();
+        infos.into_iter().map(|info| info["name"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (of_qemu, of_ours) = (names(&mut real), names(&mut embedded));
+    assert_eq!(of_ours.len(), 8, "{of_ours:?}");
+    assert!(of_ours.iter().all(|name| of_qemu.contains(name)), "{of_ours:?}");
+}
