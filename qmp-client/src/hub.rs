@@ -19,6 +19,7 @@ use qmp_proto::{
 use self::state::{Slot, State};
 use crate::events::{EventLimits, Subscription};
 use crate::pending::{Pending, PendingUntil};
+use crate::tap::Tap;
 use crate::watch::{Matcher, Watch};
 
 mod state;
@@ -65,6 +66,7 @@ pub struct Hub {
     state: Mutex<State>,
     /// Claimed bytes wait for the transport to take more. Written under the lock, read without.
     blocked: AtomicBool,
+    tap: Option<Tap>,
 }
 
 /// What came from the transport.
@@ -93,10 +95,16 @@ pub enum Flushed {
 impl Hub {
     /// A hub for a new connection.
     pub fn new(config: Config) -> Arc<Self> {
+        Self::with_tap(config, None)
+    }
+
+    /// A hub for a new connection, whose messages are seen by a tap as well.
+    pub fn with_tap(config: Config, tap: Option<Tap>) -> Arc<Self> {
+        let tap = Tap::with_log(tap, &config);
         // Not the same each time, as the ids that follow from it must not be.
         let nonce = RandomState::new().build_hasher().finish();
         let state = Mutex::new(State::new(config, nonce));
-        Arc::new(Self { state, blocked: AtomicBool::new(false) })
+        Arc::new(Self { state, blocked: AtomicBool::new(false), tap })
     }
 
     /// Accepts a command. Call [`flush`](Self::flush) to send it.
@@ -184,6 +192,9 @@ impl Hub {
     /// connection goes on: if not, drop the transport.
     pub fn receive(&self, received: Received<'_>) -> bool {
         let mut state = self.lock();
+        if let Some(tap) = &self.tap {
+            tap.received(received);
+        }
         let open = state.receive(received);
         self.dispatch(state);
         open
@@ -195,11 +206,19 @@ impl Hub {
     /// be received, and the end of the stream behind it ends the connection with this failure.
     pub fn flush(
         &self,
-        send: impl FnMut(&[u8], Option<BorrowedFd<'_>>) -> io::Result<usize>,
+        mut send: impl FnMut(&[u8], Option<BorrowedFd<'_>>) -> io::Result<usize>,
     ) -> Flushed {
         let mut state = self.lock();
-        let flushed = state.flush(send);
+        let flushed = state.flush(|bytes, descriptor| {
+            let sent = send(bytes, descriptor)?;
+            if let Some(tap) = &self.tap {
+                tap.sent(bytes.get(..sent).unwrap_or(bytes));
+            }
+            Ok(sent)
+        });
         self.blocked.store(flushed == Flushed::Blocked, Ordering::Relaxed);
+        drop(state);
+        self.tell_tap();
         flushed
     }
 
@@ -240,13 +259,29 @@ impl Hub {
         self.lock().watches.retain(|other| !Arc::ptr_eq(other, watch));
     }
 
+    /// What follows every change: hands out what the connection has to tell, and lets the tap tell
+    /// what it has noted.
+    fn dispatch<'a>(&'a self, state: MutexGuard<'a, State>) {
+        if let Some(tap) = &self.tap {
+            tap.look_at(&state.connection);
+        }
+        self.hand_out(state);
+        self.tell_tap();
+    }
+
+    fn tell_tap(&self) {
+        if let Some(tap) = &self.tap {
+            tap.tell();
+        }
+    }
+
     /// Hands out what the connection has to tell, in order. One thread does so at a time, so that
     /// an event's matchers have run before what came after it is told.
     ///
     /// Only events keep it busy, and only [`receive`](Self::receive) brings those: so who receives
     /// has handed out everything before it receives, and perhaps blocks, again. That is why the
     /// lock comes from the caller and is not let go in between.
-    fn dispatch<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+    fn hand_out<'a>(&'a self, mut state: MutexGuard<'a, State>) {
         if state.dispatching {
             return;
         }

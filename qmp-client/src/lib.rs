@@ -7,7 +7,15 @@
 //!   who wait;
 //! - [`Subscription`]: one subscriber's bounded queue of events;
 //! - [`Address`]: where a monitor listens, in QEMU's own words;
+//! - [`Recording`]: the messages of a connection, written down as they go by;
 //! - [`connect`] and [`descriptors`]: opening sockets under a deadline, and sending descriptors.
+//!
+//! # Features
+//!
+//! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
+//! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
+//!   the level TRACE; at DEBUG when one is ready for commands, and how it ended. A connection is
+//!   logged at the levels that were enabled when it began.
 
 #![forbid(unsafe_code)]
 
@@ -18,6 +26,7 @@ mod error;
 mod events;
 mod hub;
 mod pending;
+mod tap;
 #[cfg(test)]
 mod testing;
 mod watch;
@@ -27,4 +36,5 @@ pub use error::Error;
 pub use events::{EventLimits, Lagged, Subscription};
 pub use hub::{Flushed, Hub, Received};
 pub use pending::{Pending, PendingUntil};
+pub use tap::{Recording, Tap};
 pub use watch::Matcher;
