@@ -1,15 +1,18 @@
 //! Drives a QEMU: asks for its version and state, starts and stops it, shows its events, and quits.
 //!
-//! Without an argument it starts a QEMU of its own. With one, it drives the QEMU at that address,
-//! which is what stands behind `-qmp` there: `unix:/run/vm.sock`, `tcp:localhost:4444`. Note that
-//! the last thing it does there is `quit`.
+//! Without an argument it starts a QEMU of its own; where none is installed, it takes the machine
+//! that comes with this crate. With one, it drives the QEMU at that address, which is what stands
+//! behind `-qmp` there: `unix:/run/vm.sock`, `tcp:localhost:4444`. Note that the last thing it does
+//! there is `quit`.
 
 use std::error::Error;
+use std::io::ErrorKind;
 use std::process::{Child, Command, ExitCode};
 use std::thread;
 
 use qmp_blocking::commands::{Cont, QueryStatus, QueryVersion, Quit, Stop};
-use qmp_blocking::{Builder, Client, Events};
+use qmp_blocking::server::{self, Machine};
+use qmp_blocking::{Builder, Client, ConnectError, Events};
 
 fn main() -> ExitCode {
     match run() {
@@ -50,11 +53,21 @@ fn connect() -> Result<(Client, Events, Option<Child>), Box<dyn Error>> {
         let (client, events) = qmp_blocking::connect_with_events(&address)?;
         return Ok((client, events, None));
     }
-    println!("starting qemu-system-x86_64");
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "none", "-nodefaults", "-display", "none", "-S"]);
-    let (client, events, child) = Builder::new().spawn_with_events(qemu)?;
-    Ok((client, events, Some(child)))
+    match Builder::new().spawn_with_events(qemu) {
+        Ok((client, events, child)) => {
+            println!("started qemu-system-x86_64");
+            Ok((client, events, Some(child)))
+        }
+        Err(ConnectError::NotStarted { error, .. }) if error.kind() == ErrorKind::NotFound => {
+            println!("no qemu-system-x86_64 here: using the embedded machine");
+            let stream = server::connect_machine(Machine::new())?;
+            let (client, events) = Builder::new().from_stream_with_events(stream)?;
+            Ok((client, events, None))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 fn print_status(client: &Client) -> Result<(), qmp_blocking::Error> {

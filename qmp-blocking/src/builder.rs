@@ -6,7 +6,7 @@ use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use qmp_client::{Address, EventLimits, Hub};
+use qmp_client::{Address, EventLimits, Hub, Recording};
 use qmp_proto::{Config, Greeting, Phase};
 
 use crate::client::Client;
@@ -43,6 +43,7 @@ pub struct Builder {
     command_timeout: Option<Duration>,
     event_limits: EventLimits,
     config: Config,
+    recording: Option<Recording>,
 }
 
 impl Default for Builder {
@@ -59,6 +60,7 @@ impl Builder {
             command_timeout: None,
             event_limits: EventLimits::default(),
             config: Config::default(),
+            recording: None,
         }
     }
 
@@ -113,6 +115,36 @@ impl Builder {
     /// How much a subscriber's queue of events holds.
     pub fn event_limits(mut self, limits: EventLimits) -> Self {
         self.event_limits = limits;
+        self
+    }
+
+    /// Writes each connection down as text, for a look at it or for a
+    /// [replay](qmp_proto::trace::Replay): every message both ways, with the time since connecting
+    /// began. Takes any writer, or a [`Recording`], which can do without the secrets.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use std::fs::{self, File};
+    /// use qmp_blocking::{Builder, Recording, commands::QueryName, trace::{Redaction, Trace}};
+    ///
+    /// # let socket = server();
+    /// # let folder = tempfile::tempdir()?;
+    /// # let path = folder.path().join("session.trace");
+    /// let recording = Recording::new(File::create(&path)?).redacted(Redaction::default());
+    /// let client = Builder::new().record(recording).from_stream(socket)?;
+    /// client.execute(&QueryName)?;
+    /// drop(client);
+    ///
+    /// let text = fs::read_to_string(&path)?;
+    /// assert!(text.contains(" -> {\"execute\":\"query-name\",\"id\":"));
+    /// let trace: Trace = text.parse()?;
+    /// assert!(trace.is_redacted());
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn record(mut self, recording: impl Into<Recording>) -> Self {
+        self.recording = Some(recording.into());
         self
     }
 
@@ -222,7 +254,8 @@ impl Builder {
         let Opened { socket, descriptors } = opened;
         let mut config = self.config.clone();
         config.descriptors = descriptors;
-        let hub = Hub::new(config);
+        let tap = self.recording.as_ref().map(|recording| recording.tap(&config, start));
+        let hub = Hub::with_tap(config, tap);
         let subscription = hub.subscribe(self.event_limits);
         let line = Arc::new(Line::new(hub, socket)?);
         let ready = self.negotiate(&line, start);

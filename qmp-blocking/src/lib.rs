@@ -18,6 +18,7 @@
 //!   itself; [`from_stream`] takes a socket that you have; [`Builder`] has the options.
 //! - [`Client`] is cloned into as many threads as you like.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
+//! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
 //! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
 //!   [`Client::execute_request`] does without a type.
 //!
@@ -31,6 +32,9 @@
 //! # Features
 //!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
+//! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
+//!   the level TRACE; at DEBUG when one is ready for commands, and how it ended. A connection is
+//!   logged at the levels that were enabled when it began.
 
 #![forbid(unsafe_code)]
 
@@ -43,6 +47,7 @@ mod fifo;
 mod line;
 mod open;
 mod pump;
+pub mod server;
 mod spawn;
 mod turns;
 
@@ -57,11 +62,11 @@ pub use error::ConnectError;
 pub use event_iterator::Events;
 pub use qmp_client::address::AddressError;
 pub use qmp_client::connect::SocketError;
-pub use qmp_client::{Address, Error, EventLimits, Lagged};
+pub use qmp_client::{Address, Error, EventLimits, Lagged, Recording};
 pub use qmp_proto::{
     CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Empty, ErrorClass, Event,
     Greeting, IoFailure, JsonFault, NotQmp, Raw, Refusal, Request, Timestamp, TypedEvent, Version,
-    VersionTriple, Violation, commands, events,
+    VersionTriple, Violation, commands, events, trace,
 };
 
 /// Connects to an [`Address`], to what one wrote for `-qmp` on QEMU's command line, or to the Unix

@@ -1,4 +1,5 @@
-//! The example `quickstart` does what it says, with a QEMU of its own and with one at an address.
+//! The example `quickstart` does what it says: with a QEMU of its own, with one at an address, and
+//! without any.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::env;
@@ -38,7 +39,12 @@ impl Drop for Guarded {
 /// What the example prints; it has to end well.
 fn run(arguments: &[String]) -> String {
     let mut example = Command::new(example());
-    example.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+    example.args(arguments);
+    run_command(example)
+}
+
+fn run_command(mut example: Command) -> String {
+    example.stdin(Stdio::null()).stdout(Stdio::piped());
     let mut example = Guarded(example.spawn().unwrap());
     let text = example.end();
     assert!(example.0.wait().unwrap().success(), "{text}");
@@ -88,6 +94,18 @@ fn without_an_argument_it_starts_a_qemu() {
     let output = run(&[]);
     check(&output);
     assert_eq!(told(&output, "QEMU"), ["exit status: 0"], "{output}");
+}
+
+#[test]
+fn without_qemu_it_takes_the_embedded_machine_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut example = Command::new(example());
+    example.env("PATH", folder.path());
+    let output = run_command(example);
+    check(&output);
+    let first = output.lines().next();
+    assert_eq!(first, Some("no qemu-system-x86_64 here: using the embedded machine"));
+    assert!(told(&output, "QEMU").is_empty(), "{output}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 //! The tests are in `tests/tests`.
 #![forbid(unsafe_code)]
 
+pub mod example;
 pub mod qemu;
 pub mod scripted;
 

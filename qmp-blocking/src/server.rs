@@ -1,0 +1,45 @@
+//! The server's side, for tests and examples: clients on sockets, and a machine behind them.
+//!
+//! - [`Server`] listens at an address and serves its clients with a [`Machine`], one at a time, as
+//!   QEMU does. It is what to test a program against that talks QMP.
+//! - [`connect_machine`] gives the client's end of a connection to a machine, without any address.
+//! - [`Session`] is one client's connection, for a program that answers the commands itself; its
+//!   clients come from a [`Listener`].
+//! - [`relay`] stands between a client and a server, and sees what they say to each other.
+//! - [`replay`] plays a recorded session to a client, and says where the client does otherwise.
+//!
+//! What the protocol asks of a server, and what commands do, is `qmp-proto`'s: see
+//! [`Connection`] and [`Machine`].
+//!
+//! ```
+//! use qmp_blocking::commands::{Cont, QueryStatus, RunState};
+//! use qmp_blocking::server::{self, Machine};
+//!
+//! let client = qmp_blocking::from_stream(server::connect_machine(Machine::new())?)?;
+//! client.execute(&Cont)?;
+//! assert_eq!(client.execute(&QueryStatus)?.status, RunState::Running);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod listener;
+mod machine;
+mod receive;
+mod relay;
+mod replay;
+mod session;
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use listener::{Listener, Stopper};
+pub use machine::{Server, connect_machine};
+pub use qmp_proto::server::{
+    Call, CloseReason, Config, Connection, Machine, RespondError, Ticket, Vm,
+};
+pub use relay::relay;
+pub use replay::{ReplayError, replay};
+pub use session::Session;
+
+/// A thread that panicked has left nothing half done behind a lock of ours.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

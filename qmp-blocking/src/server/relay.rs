@@ -1,0 +1,100 @@
+//! Between a client and a server.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
+use std::thread;
+
+use qmp_client::descriptors;
+use qmp_proto::trace::Direction;
+use rustix::event::{PollFd, PollFlags};
+use rustix::net::Shutdown;
+
+use super::lock;
+use super::receive::receive;
+
+/// What is read at once, in bytes.
+const BUFFER: usize = 64 << 10;
+
+/// Carries what two stream sockets say to each other, descriptors included, until either ends; then
+/// both are closed. Neither notices that it does not talk to the other itself.
+///
+/// `see` is shown every piece before it goes on, and an empty one where a side's stream ends. It is
+/// called by one thread at a time, of two. A [`Recorder`](qmp_proto::trace::Recorder) makes a
+/// trace of it, and the example `record` a program. Where the server's end is no Unix socket,
+/// descriptors are closed here.
+///
+/// # Errors
+///
+/// The error of `see`, which ends it all. How either side ended is none.
+pub fn relay(
+    client: impl Into<OwnedFd>,
+    server: impl Into<OwnedFd>,
+    see: impl FnMut(Direction, &[u8]) -> io::Result<()> + Send,
+) -> io::Result<()> {
+    let (client, server, see) = (client.into(), server.into(), Mutex::new(see));
+    let see = |direction, bytes: &[u8]| lock(&see)(direction, bytes);
+    thread::scope(|scope| {
+        let sent = scope.spawn(|| carry(&client, &server, |bytes| see(Direction::ToServer, bytes)));
+        let received = carry(&server, &client, |bytes| see(Direction::ToClient, bytes));
+        received.and(sent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })
+}
+
+/// However it ends, a panic of `see` included, the other direction ends too.
+fn carry(
+    from: &OwnedFd,
+    to: &OwnedFd,
+    mut see: impl FnMut(&[u8]) -> io::Result<()>,
+) -> io::Result<()> {
+    let _both = ShutDownOnDrop([from, to]);
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let received = repeat(from, PollFlags::IN, || receive(from.as_fd(), &mut buffer));
+        // A connection that is reset has ended too.
+        let (length, descriptor) = received.unwrap_or((0, None));
+        see(&buffer[..length])?;
+        if length == 0 || send(to, &buffer[..length], descriptor).is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn send(to: &OwnedFd, mut bytes: &[u8], descriptor: Option<OwnedFd>) -> io::Result<()> {
+    let mut descriptor = descriptor.filter(|_| descriptors::carries_descriptors(to.as_fd()));
+    while !bytes.is_empty() {
+        let riding = descriptor.as_ref().map(AsFd::as_fd);
+        let sent = repeat(to, PollFlags::OUT, || descriptors::send(to.as_fd(), bytes, riding))?;
+        bytes = &bytes[sent..];
+        descriptor = None;
+    }
+    Ok(())
+}
+
+/// Does what never blocks, again whenever the socket is ready for it.
+fn repeat<T>(
+    socket: &OwnedFd,
+    ready: PollFlags,
+    mut act: impl FnMut() -> io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        match act() {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                // Interrupted, it is as if nothing had happened.
+                let _ = rustix::event::poll(&mut [PollFd::new(socket, ready)], None);
+            }
+            outcome => return outcome,
+        }
+    }
+}
+
+struct ShutDownOnDrop<'a>([&'a OwnedFd; 2]);
+
+impl Drop for ShutDownOnDrop<'_> {
+    fn drop(&mut self) {
+        for socket in self.0 {
+            // It fails where the peer is gone, or the other thread has done so.
+            let _ = rustix::net::shutdown(socket, Shutdown::Both);
+        }
+    }
+}

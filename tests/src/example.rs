@@ -1,0 +1,77 @@
+//! The examples of `qmp-blocking`, as children.
+//!
+//! `cargo test --workspace` builds them together with the tests; `cargo test -p qmp-tests` does not.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "it fails the test that uses it")]
+
+use std::env;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::thread;
+
+use qmp_blocking::Address;
+
+use crate::qemu::DEADLINE;
+
+/// An example that runs. Dropped, it is killed.
+#[derive(Debug)]
+pub struct Example {
+    child: Child,
+    lines: Receiver<String>,
+}
+
+impl Example {
+    /// Starts one by its name.
+    pub fn start(name: &str, arguments: &[&str]) -> Self {
+        let this = env::current_exe().expect("a file");
+        let program = this.parent().unwrap().with_file_name("examples").join(name);
+        assert!(program.is_file(), "not built: cargo build -p qmp-blocking --examples");
+        let mut command = Command::new(program);
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut child = command.spawn().expect("a program");
+        let output = BufReader::new(child.stdout.take().expect("it is piped"));
+        let (sender, lines) = mpsc::channel();
+        thread::spawn(move || {
+            output.lines().map_while(Result::ok).try_for_each(|l| sender.send(l))
+        });
+        Self { child, lines }
+    }
+
+    /// Starts `share` between a monitor and those who will come to a Unix socket, and waits until
+    /// they may.
+    pub fn share(monitor: &Address, socket: &Path) -> Self {
+        let listen = Address::from(socket).to_string();
+        let share = Self::start("share", &[&monitor.to_string(), &listen]);
+        assert!(share.line().ends_with(&listen));
+        share
+    }
+
+    /// The next line that it prints.
+    #[track_caller]
+    pub fn line(&self) -> String {
+        self.lines.recv_timeout(DEADLINE).expect("a line, in time")
+    }
+
+    /// Waits until it has ended; gives the lines that it still printed, and its status.
+    #[track_caller]
+    pub fn end(mut self) -> (Vec<String>, ExitStatus) {
+        let mut lines = Vec::new();
+        loop {
+            match self.lines.recv_timeout(DEADLINE) {
+                Ok(line) => lines.push(line),
+                Err(mpsc::RecvTimeoutError::Disconnected) => break,
+                Err(mpsc::RecvTimeoutError::Timeout) => panic!("it did not end: {lines:?}"),
+            }
+        }
+        (lines, self.child.wait().expect("it has ended"))
+    }
+}
+
+impl Drop for Example {
+    fn drop(&mut self) {
+        // What has ended already stays so.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
