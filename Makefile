@@ -1,4 +1,5 @@
-# The commands of a contributor and of CI. They need a Rust toolchain; `make test` installs QEMU where it is missing.
+# The commands of a contributor and of CI. They need a Rust toolchain; `make test` installs QEMU, and Python's client,
+# where they are missing.
 
 # Debian keeps qemu-ga in /usr/sbin, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -11,9 +12,11 @@ NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
 ci:
 	.ci/run
 
-# All tests, those against real QEMU included: without QEMU they fail here, while a bare `cargo test` leaves them out.
+# All tests, those against real QEMU and with Python's client included: without these they fail here, while a bare
+# `cargo test` leaves them out.
 test:
 	scripts/install-qemu
+	scripts/install-python-client
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
 	cargo test -p qmp-proto
 	cargo test -p qmp-proto --no-default-features

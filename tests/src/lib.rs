@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod example;
+pub mod python;
 pub mod qemu;
 pub mod scripted;
 
