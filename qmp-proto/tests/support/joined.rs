@@ -298,6 +298,8 @@ impl Run {
 
     pub fn client_closes(&mut self) {
         self.coverage.note("replies owed to who closes", self.begun().count() > 0);
+        // Before it is ready it ends at once, and may cut its negotiation off.
+        self.aborted |= matches!(self.client.phase(), Phase::Greeting | Phase::Negotiating);
         self.client.close();
         self.closed = true;
         self.listen();
