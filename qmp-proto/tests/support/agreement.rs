@@ -17,8 +17,9 @@ impl Run {
         let calls = self.calls.iter().filter(|(call, _)| !call.out_of_band).count();
         assert!(calls <= self.choices.concurrent, "{calls} calls at once");
         assert_eq!(self.client.strays(), 0);
+        let busy = self.calls.len() > calls;
+        assert!(self.calls.len() <= calls + 1, "two out-of-band calls at once");
         // As the client keeps to its window, an out-of-band command never has to wait in the pipe.
-        let busy = self.calls.iter().any(|(call, _)| call.out_of_band);
         let waiting = self.server.transmit().map_or(0, <[u8]>::len);
         if self.server.oob_enabled() && !busy && waiting < self.choices.max_output {
             let open = self.server.phase() == server::Phase::Ready;
