@@ -26,7 +26,9 @@ pub struct Config {
     /// Writes each message over many lines, as QEMU does with `pretty=on`. Off by default.
     pub pretty: bool,
     /// How many in-band commands the application is given at once. With one, the default, they run
-    /// in order, as in QEMU; with more they may be answered in any order.
+    /// in order, as in QEMU; with more they may be answered in any order. The one place for a
+    /// descriptor is shared then: of two commands in a row that each bring one, the first may find
+    /// the second's.
     pub concurrent: usize,
     /// How many in-band commands may wait behind those where out-of-band execution is on, 8 by
     /// default. With so many waiting nothing more is read, out-of-band commands included. Without
