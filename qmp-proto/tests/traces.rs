@@ -270,3 +270,11 @@ fn c21_what_is_shown_for_programmers_has_no_values() {
         assert!(!shown.contains("hunter2"), "{shown}");
     }
 }
+
+#[test]
+fn c21_two_sessions_are_no_trace() {
+    let session = "# QMP trace, version 1\n0.000001 -> {}\n0.000002 -> --\n";
+    assert_eq!(session.parse::<Trace>().unwrap().entries().len(), 2);
+    let error = session.repeat(2).parse::<Trace>().unwrap_err();
+    assert_eq!(error.line, 4);
+}

@@ -19,7 +19,8 @@ use super::{Listener, Note, Tap, lock, record, recorder};
 ///
 /// A connection's messages are written down when its last handle is dropped, if not before. Clones
 /// write to the same place. Connections that are made one after the other write one trace after the
-/// other; each begins with the line `# QMP trace, version 1`.
+/// other; each begins with the line `# QMP trace, version 1`, and is to be cut out there before it is
+/// parsed: two in a text are an error.
 ///
 /// ```
 /// use qmp_client::Recording;

@@ -9,6 +9,8 @@ use super::entry::Entry;
 use super::redaction::Redaction;
 
 const TITLE: &str = "# QMP trace, version 1";
+/// A second session read as more of the first would never be replayed.
+const ONE_TRACE: &str = "the end, as a second trace begins here: one session is one trace";
 const REDACTED_LINE: &str = "# redacted";
 
 /// The lines with which a trace begins.
@@ -110,6 +112,9 @@ impl FromStr for Trace {
         }
         let mut trace = Self::default();
         for (number, line) in lines {
+            if line.trim_end() == TITLE {
+                return Err(TraceError { line: number, expected: ONE_TRACE });
+            }
             if line.trim_end() == REDACTED_LINE {
                 trace.redacted = true;
             } else if !line.starts_with('#') && !line.trim().is_empty() {
