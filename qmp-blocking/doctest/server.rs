@@ -1,41 +1,23 @@
-// A server for the examples in the documentation, which include this file: it greets, answers a few
-// commands as QEMU does, and says STOP and SHUTDOWN.
+// A server for the examples in the documentation, which include this file: the embedded machine, which
+// runs, with a few commands more.
 fn server() -> std::os::unix::net::UnixStream {
-    let (client, server) = std::os::unix::net::UnixStream::pair().unwrap();
-    std::thread::spawn(move || serve(server));
-    client
-}
+    use qmp_blocking::Empty;
+    use qmp_blocking::commands::{DeviceDel, QueryName, QueryStatus, RunState};
+    use qmp_blocking::{Command, TypedEvent, events::DeviceDeleted, server};
+    use serde_json::json;
 
-fn serve(mut stream: std::os::unix::net::UnixStream) {
-    use serde_json::{Value, json};
-    use std::io::Write;
-
-    const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7},
-        "package": ""}, "capabilities": ["oob"]}}"#;
-    stream.write_all(GREETING.as_bytes()).unwrap();
-    let input = stream.try_clone().unwrap();
-    for command in serde_json::Deserializer::from_reader(input).into_iter::<Value>() {
-        let Ok(command) = command else { return };
-        let event = |name: &str| {
-            json!({"event": name, "timestamp": {"seconds": 1, "microseconds": 0}, "data": {
-                "guest": false, "reason": "host-qmp-quit", "device": "net0", "path": "/machine/net0"
-            }})
-        };
-        let name = command["execute"].as_str().unwrap_or("exec-oob");
-        let (events, outcome) = match name {
-            "query-status" => (vec![], json!({"status": "running", "running": true})),
-            "query-name" => (vec![], json!({"name": "demo"})),
-            "stop" => (vec![event("STOP")], json!({})),
-            "device_del" => (vec![event("DEVICE_DELETED")], json!({})),
-            "quit" => (vec![event("SHUTDOWN")], json!({})),
-            _ => (vec![], json!({})),
-        };
-        let reply = json!({"return": outcome, "id": command["id"]});
-        for message in events.iter().chain([&reply]) {
-            let _ = stream.write_all(format!("{message}\r\n").as_bytes());
-        }
-        if name == "quit" {
-            return;
-        }
-    }
+    let mut machine = server::Machine::new();
+    machine.on(QueryStatus::NAME, |_, _| Ok(json!({"status": RunState::Running, "running": true})));
+    machine.on(QueryName::NAME, |_, _| Ok(json!({"name": "demo"})));
+    machine.on("eject", |_, _| Ok(Empty {}));
+    machine.on(DeviceDel::NAME, |vm, _| {
+        let data = json!({"device": "net0", "path": "/machine/net0"});
+        vm.event(DeviceDeleted::NAME, Some(&data));
+        Ok(Empty {})
+    });
+    machine.on("stop", |vm, _| {
+        vm.event::<Empty>("STOP", None);
+        Ok(Empty {})
+    });
+    server::connect_machine(machine).unwrap()
 }

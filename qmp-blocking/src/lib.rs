@@ -45,6 +45,7 @@ mod error;
 mod event_iterator;
 mod fifo;
 mod line;
+mod nudge;
 mod open;
 mod pump;
 pub mod server;

@@ -1,18 +1,18 @@
 //! One connection: the hub that callers share, and the socket behind it.
 
 use std::cell::OnceCell;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use qmp_client::{Flushed, Hub, Received, descriptors};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
+use crate::nudge::{Nudge, poll};
 use crate::turns::{self, ReadBuffer, Successor, Turns};
 
 /// How much longer than asked for a read may wait before the kernel is told anew.
@@ -50,18 +50,14 @@ pub(crate) struct Line {
     pub(crate) hub: Arc<Hub>,
     pub(crate) turns: Turns,
     socket: OwnedFd,
-    /// A byte written to the first wakes the background thread, which waits at the second.
-    nudge: UnixStream,
-    nudged: UnixStream,
+    /// Wakes the background thread.
+    background: Nudge,
 }
 
 impl Line {
     /// A line over a connected stream socket in blocking mode.
     pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
-        let (nudge, nudged) = UnixStream::pair()?;
-        nudge.set_nonblocking(true)?;
-        nudged.set_nonblocking(true)?;
-        Ok(Self { hub, turns: Turns::new(), socket, nudge, nudged })
+        Ok(Self { hub, turns: Turns::new(), socket, background: Nudge::new()? })
     }
 
     /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
@@ -131,16 +127,7 @@ impl Line {
     }
 
     fn poll_in_background(&self, listening: bool, timeout: Option<Duration>) -> PollFlags {
-        let wanted = self.wanted(listening);
-        let mut polled =
-            [PollFd::new(&self.nudged, PollFlags::IN), PollFd::new(&self.socket, wanted)];
-        // A socket of which nothing is wanted would still report its end, again and again.
-        let polled = if wanted.is_empty() { &mut polled[..1] } else { &mut polled[..] };
-        poll(polled, timeout);
-        if !polled[0].revents().is_empty() {
-            while (&self.nudged).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
-        }
-        polled.get(1).map_or(PollFlags::empty(), PollFd::revents)
+        self.background.wait_at(&self.socket, self.wanted(listening), timeout)
     }
 
     /// Reads once, or until the deadline; sends too if bytes wait for room.
@@ -222,8 +209,7 @@ impl Line {
     }
 
     pub(crate) fn nudge(&self) {
-        // A full pipe has nudges enough in it.
-        let _ = (&self.nudge).write(&[0]);
+        self.background.nudge();
     }
 }
 
@@ -243,13 +229,6 @@ impl Drop for Visit<'_> {
             self.line.nudge();
         }
     }
-}
-
-/// Waits for one of these, as long as `timeout` says.
-fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) {
-    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
-    // Interrupted, it is as if nothing had happened: the caller looks again.
-    let _ = rustix::event::poll(polled, timeout.as_ref());
 }
 
 /// Wakes a thread that is parked.

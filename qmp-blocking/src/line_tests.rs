@@ -1,3 +1,5 @@
+use std::os::unix::net::UnixStream;
+
 use super::*;
 
 use qmp_proto::Config;

@@ -12,6 +12,7 @@ use rustix::net::Shutdown;
 
 use super::lock;
 use super::receive::receive;
+use crate::nudge::poll;
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 64 << 10;
@@ -80,8 +81,7 @@ fn repeat<T>(
     loop {
         match act() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                // Interrupted, it is as if nothing had happened.
-                let _ = rustix::event::poll(&mut [PollFd::new(socket, ready)], None);
+                poll(&mut [PollFd::new(socket, ready)], None);
             }
             outcome => return outcome,
         }

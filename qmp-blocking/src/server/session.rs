@@ -1,9 +1,8 @@
 //! One client's connection.
 
 use std::fmt;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Mutex;
 
 use qmp_client::descriptors;
@@ -11,12 +10,13 @@ use qmp_proto::server::{
     Call, CloseReason, Config, Connection, Output, Phase, RespondError, Ticket,
 };
 use qmp_proto::{CommandError, Event, IoFailure};
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::PollFlags;
 use rustix::net::{Shutdown, sockopt};
 use serde::Serialize;
 
 use super::lock;
 use super::receive::receive;
+use crate::nudge::Nudge;
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 16 << 10;
@@ -56,9 +56,8 @@ pub struct Session {
     state: Mutex<State>,
     /// What the thread reads into that waits at the socket, one at a time.
     turn: Mutex<Box<[u8]>>,
-    /// A byte written to the first wakes that thread, which waits at the second too.
-    nudge: UnixStream,
-    nudged: UnixStream,
+    /// Wakes that thread.
+    nudge: Nudge,
 }
 
 struct State {
@@ -85,15 +84,11 @@ impl Session {
         let socket = stream.into();
         // Only TCP can, and an event shall not wait for the acknowledgement of the one before.
         let _ = sockopt::set_tcp_nodelay(&socket, true);
-        let (nudge, nudged) = UnixStream::pair()?;
-        nudge.set_nonblocking(true)?;
-        nudged.set_nonblocking(true)?;
         Ok(Self {
             socket,
             state: Mutex::new(State { connection: Connection::new(config), is_awaited: false }),
             turn: Mutex::new(vec![0; BUFFER].into_boxed_slice()),
-            nudge,
-            nudged,
+            nudge: Nudge::new()?,
         })
     }
 
@@ -108,7 +103,7 @@ impl Session {
                 Look::Call(call) => return Some(call),
                 Look::Ended => return None,
                 Look::Wait(wanted) => {
-                    let ready = self.wait(wanted);
+                    let ready = self.nudge.wait_at(&self.socket, wanted, None);
                     if wanted.contains(PollFlags::IN) && ready.intersects(!PollFlags::OUT) {
                         self.receive(&mut buffer);
                     }
@@ -162,8 +157,7 @@ impl Session {
         let result = act(&mut state.connection);
         self.send(&mut state.connection);
         if std::mem::take(&mut state.is_awaited) {
-            // A full pipe has nudges enough in it.
-            let _ = (&self.nudge).write(&[0]);
+            self.nudge.nudge();
         }
         result
     }
@@ -190,20 +184,6 @@ impl Session {
         wanted.set(PollFlags::OUT, connection.transmit().is_some());
         state.is_awaited = true;
         Look::Wait(wanted)
-    }
-
-    /// Waits for the socket or a nudge; tells what the socket is ready for.
-    fn wait(&self, wanted: PollFlags) -> PollFlags {
-        let mut polled =
-            [PollFd::new(&self.nudged, PollFlags::IN), PollFd::new(&self.socket, wanted)];
-        // A socket of which nothing is wanted would still report its end, again and again.
-        let polled = if wanted.is_empty() { &mut polled[..1] } else { &mut polled[..] };
-        // Interrupted, it is as if nothing had happened: the caller looks again.
-        let _ = rustix::event::poll(polled, None);
-        if !polled[0].revents().is_empty() {
-            while (&self.nudged).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
-        }
-        polled.get(1).map_or(PollFlags::empty(), PollFd::revents)
     }
 
     /// Reads once, and does not wait.

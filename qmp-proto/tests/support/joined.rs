@@ -9,18 +9,10 @@ use qmp_proto::{
 };
 use serde_json::{Value, json};
 
+pub use super::model::Kind;
 use super::peer::{Descriptor, OpenDescriptors};
 use super::pipe::Pipe;
 use super::server::AT;
-
-/// How a command travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind {
-    InBand,
-    OutOfBand,
-    WithDescriptor,
-    Quit,
-}
 
 /// What may be chosen about a run.
 #[derive(Clone, Debug)]
