@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use qmp_client::{Error, EventLimits};
+use qmp_client::{Error, EventLimits, Options};
 use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Request};
 use serde::Serialize;
 
@@ -61,13 +61,9 @@ impl Drop for Handle {
 }
 
 impl Client {
-    pub(crate) fn new(
-        line: Arc<Line>,
-        greeting: Greeting,
-        limits: EventLimits,
-        timeout: Option<Duration>,
-    ) -> Self {
-        Self { handle: Arc::new(Handle { line, greeting, limits }), timeout }
+    pub(crate) fn new(line: Arc<Line>, greeting: Greeting, options: &Options) -> Self {
+        let handle = Handle { line, greeting, limits: options.event_limits };
+        Self { handle: Arc::new(handle), timeout: options.command_timeout }
     }
 
     /// This connection with another timeout for the commands of this handle; `None` for none.
@@ -213,9 +209,9 @@ impl Client {
     /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle.
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         // Another thread that gives up a command may make it idle.
-        let poll = |waker: &Waker| Progress::new(self.line().hub.poll_idle(waker), false);
-        let idle = self.line().wait(deadline(timeout.into()), poll);
-        idle.ok_or(Error::StillBusy)
+        let mut idle = self.line().hub.idle();
+        let poll = |waker: &Waker| Progress::new(idle.poll(waker), false);
+        self.line().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)
     }
 
     /// What the server said first: its version and its capabilities.
@@ -225,8 +221,9 @@ impl Client {
 
     /// Waits until the connection has ended, and tells how.
     pub fn closed(&self) -> CloseReason {
-        let wait = |waker: &Waker| Progress::by_socket(self.line().hub.poll_closed(waker));
-        self.line().wait(None, wait).unwrap_or(CloseReason::Requested)
+        let mut closed = self.line().hub.closed();
+        let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
+        self.line().wait(None, poll).unwrap_or(CloseReason::Requested)
     }
 
     /// How the connection ended; `None` while it lives.
@@ -244,8 +241,9 @@ impl Client {
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         let line = self.line();
         line.hub.close();
-        let deadline = deadline(Some(timeout));
-        let closed = line.wait(deadline, |waker| Progress::by_socket(line.hub.poll_closed(waker)));
+        let mut closed = line.hub.closed();
+        let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
+        let closed = line.wait(deadline(Some(timeout)), poll);
         line.hub.abort();
         line.finish();
         closed.map(|_| ()).ok_or(Error::StillBusy)

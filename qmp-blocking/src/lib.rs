@@ -41,15 +41,10 @@
 mod background;
 mod builder;
 mod client;
-mod error;
 mod event_iterator;
-mod fifo;
 mod line;
 mod nudge;
-mod open;
-mod pump;
 pub mod server;
-mod spawn;
 mod turns;
 
 use std::io::{Read, Write};
@@ -59,11 +54,10 @@ use std::process::{Child, Command as Program};
 
 pub use builder::Builder;
 pub use client::Client;
-pub use error::ConnectError;
 pub use event_iterator::Events;
 pub use qmp_client::address::AddressError;
 pub use qmp_client::connect::SocketError;
-pub use qmp_client::{Address, Error, EventLimits, Lagged, Recording};
+pub use qmp_client::{Address, ConnectError, Error, EventLimits, Lagged, Recording};
 pub use qmp_proto::{
     CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Empty, ErrorClass, Event,
     Greeting, IoFailure, JsonFault, NotQmp, Raw, Refusal, Request, Timestamp, TypedEvent, Version,

@@ -40,7 +40,8 @@ fn c13_who_is_chosen_and_leaves_passes_the_turn_on() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            line.wait(deadline, |waker| Progress::by_socket(line.hub.poll_closed(waker)))
+            let mut closed = line.hub.closed();
+            line.wait(deadline, |waker| Progress::by_socket(closed.poll(waker)))
         });
         line.turns.wait_until_parked(1);
         let satisfied = scope.spawn(|| {

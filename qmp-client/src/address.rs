@@ -45,9 +45,10 @@ mod tests;
 /// | `unix:NAME,abstract=on` | [`Abstract`](Address::Abstract) |
 /// | `tcp:HOST:PORT`, `tcp:[IPV6]:PORT`, `tcp::PORT` | [`Tcp`](Address::Tcp) |
 /// | `pipe:PATH` (takes no options: commas belong to the path) | [`Pipe`](Address::Pipe) |
+/// | `pty:PATH` (as `query-chardev` names it; takes no options) | [`Terminal`](Address::Terminal) |
 /// | `fd:N` (this crate's own: QEMU has `socket,fd=N` alone) | [`Fd`](Address::Fd) |
 /// | `stdio` | [`Stdio`](Address::Stdio) |
-/// | `socket,path=PATH`, `socket,host=HOST,port=PORT`, `socket,fd=N`, `pipe,path=PATH` | as above |
+/// | `socket,path=PATH`, `socket,host=HOST,port=PORT`, `socket,fd=N`, `pipe,path=PATH`, `serial,path=PATH` | as above |
 /// | `/PATH` (a convenience: the whole text is the path, commas too) | [`Unix`](Address::Unix) |
 ///
 /// It is read as QEMU reads it. In a path, a host or an option, `,,` stands for one comma. Of an
@@ -60,8 +61,8 @@ mod tests;
 ///
 /// [`Display`](fmt::Display) writes a text that reads back as the same address, if the address holds
 /// no empty path or name, no bytes that are no UTF-8 (they are replaced), and no descriptor above
-/// 2147483647. QEMU takes that text after `-qmp`, but for `fd:N` and an IPv6 address in brackets,
-/// which QEMU 7.2 takes as `-chardev` options only.
+/// 2147483647. QEMU takes that text after `-qmp`, but for `fd:N`, for `pty:PATH` (it chooses the path
+/// itself), and for an IPv6 address in brackets, which QEMU 7.2 takes as `-chardev` options only.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Address {
@@ -79,6 +80,9 @@ pub enum Address {
     },
     /// The two FIFOs `PATH.in`, into which the client writes, and `PATH.out`, from which it reads.
     Pipe(PathBuf),
+    /// A terminal or serial line: the `/dev/pts/N` that QEMU names when it is started with
+    /// `-qmp pty`.
+    Terminal(PathBuf),
     /// An open descriptor that this process inherited: a connected socket, as a rule.
     Fd(u32),
     /// This process's own standard input and output.
@@ -154,6 +158,7 @@ impl fmt::Display for Address {
             Address::Abstract(name) => write_abstract(f, name),
             Address::Tcp { host, port } => write_tcp(f, host, *port),
             Address::Pipe(path) => write!(f, "pipe:{}", path.display()),
+            Address::Terminal(path) => write!(f, "pty:{}", path.display()),
             Address::Fd(number) => write!(f, "fd:{number}"),
             Address::Stdio => f.write_str("stdio"),
         }

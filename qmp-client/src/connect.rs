@@ -38,11 +38,15 @@ use crate::address::Address;
 
 pub use attempts::Attempts;
 pub use error::SocketError;
+pub use open::{Opened, open};
 pub use unix::{try_abstract, try_unix};
 
 mod attempts;
 mod error;
-mod tcp;
+mod fifo;
+pub(crate) mod open;
+pub(crate) mod tcp;
+mod terminal;
 #[cfg(test)]
 mod tests;
 mod unix;

@@ -2,10 +2,11 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use qmp_proto::Event;
+
+use crate::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// What an event takes in a queue beside its bytes, about.
 const OVERHEAD: usize = 128;

@@ -7,8 +7,6 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use qmp_proto::{
@@ -19,7 +17,9 @@ use qmp_proto::{
 use self::state::{Slot, State};
 use crate::events::{EventLimits, Subscription};
 use crate::pending::{Pending, PendingUntil};
+use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::tap::Tap;
+use crate::waiting::{Look, Moment, Wait};
 use crate::watch::{Matcher, Watch};
 
 mod state;
@@ -157,9 +157,10 @@ impl Hub {
         self.dispatch(state);
     }
 
-    /// The greeting, once commands are sent; the reason if the connection ended before.
-    pub fn poll_ready(&self, waker: &Waker) -> Poll<Result<Greeting, CloseReason>> {
-        self.lock().poll(waker, |connection| match connection.phase() {
+    /// Waits for the greeting, until commands are sent; gives the reason if the connection ends
+    /// before.
+    pub fn ready(self: &Arc<Self>) -> Wait<Result<Greeting, CloseReason>> {
+        Wait::new(self.clone(), Moment::Ready, |connection| match connection.phase() {
             Phase::Greeting | Phase::Negotiating => None,
             _ => match (connection.close_reason(), connection.greeting()) {
                 (Some(reason), _) => Some(Err(reason.clone())),
@@ -168,14 +169,14 @@ impl Hub {
         })
     }
 
-    /// Ready when no command waits and no reply is owed.
-    pub fn poll_idle(&self, waker: &Waker) -> Poll<()> {
-        self.lock().poll(waker, |connection| connection.is_idle().then_some(()))
+    /// Waits until no command waits and no reply is owed.
+    pub fn idle(self: &Arc<Self>) -> Wait<()> {
+        Wait::new(self.clone(), Moment::Idle, |connection| connection.is_idle().then_some(()))
     }
 
-    /// How the connection ended, once it has.
-    pub fn poll_closed(&self, waker: &Waker) -> Poll<CloseReason> {
-        self.lock().poll(waker, |connection| connection.close_reason().cloned())
+    /// Waits for the connection's end, and tells how it ended.
+    pub fn closed(self: &Arc<Self>) -> Wait<CloseReason> {
+        Wait::new(self.clone(), Moment::Closed, |connection| connection.close_reason().cloned())
     }
 
     /// Reads something off the connection's state.
@@ -225,6 +226,27 @@ impl Hub {
     /// Whether the last [`flush`](Self::flush) found the transport full.
     pub fn is_blocked(&self) -> bool {
         self.blocked.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn poll_wait<T>(
+        &self,
+        moment: Moment,
+        key: &mut Option<u64>,
+        look: Look<T>,
+        waker: &Waker,
+    ) -> Poll<T> {
+        let mut state = self.lock();
+        match look(&state.connection) {
+            Some(found) => Poll::Ready(found),
+            None => {
+                state.waiting.note(moment, key, waker);
+                Poll::Pending
+            }
+        }
+    }
+
+    pub(crate) fn stop_waiting(&self, moment: Moment, key: u64) {
+        self.lock().waiting.forget(moment, key);
     }
 
     pub(crate) fn poll_reply(

@@ -18,11 +18,12 @@ fn c9_commands_wait_until_the_server_is_ready() {
     let (hub, handshake) = greeted();
     let (wakes, waker) = Wakes::new();
     let _pending = execute(&hub, "stop");
-    assert!(hub.poll_ready(&waker).is_pending());
+    let mut ready = hub.ready();
+    assert!(ready.poll(&waker).is_pending());
     assert_eq!(send(&hub), "");
     hear(&hub, &reply(handshake));
     assert_eq!(wakes.count(), 1);
-    assert!(matches!(hub.poll_ready(&waker), Poll::Ready(Ok(_))));
+    assert!(matches!(ready.poll(&waker), Poll::Ready(Ok(_))));
     assert!(send(&hub).contains("stop"));
 }
 
@@ -30,12 +31,13 @@ fn c9_commands_wait_until_the_server_is_ready() {
 fn c17_an_end_before_ready_is_told() {
     let (hub, _) = greeted();
     let (wakes, waker) = Wakes::new();
-    assert!(hub.poll_ready(&waker).is_pending());
+    let mut ready = hub.ready();
+    assert!(ready.poll(&waker).is_pending());
     assert!(!hub.receive(Received::Eof));
     assert_eq!(wakes.count(), 1);
     let eof = CloseReason::Eof { mid_message: false };
-    assert!(matches!(hub.poll_ready(&waker), Poll::Ready(Err(reason)) if reason == eof));
-    assert_eq!(hub.poll_closed(&waker), Poll::Ready(eof));
+    assert!(matches!(ready.poll(&waker), Poll::Ready(Err(reason)) if reason == eof));
+    assert_eq!(hub.closed().poll(&waker), Poll::Ready(eof));
 }
 
 #[test]
@@ -95,19 +97,20 @@ fn c17_after_a_failure_to_send_what_came_before_is_still_read() {
     assert!(matches!(first.poll(&waker), Poll::Ready(Ok(_))));
     assert_eq!(second.poll(&waker), Poll::Ready(Err(ExecuteError::Unanswered(reset()))));
     assert_eq!(third.poll(&waker), Poll::Ready(Err(ExecuteError::NotSent(reset()))));
-    assert_eq!(hub.poll_closed(&waker), Poll::Ready(reset()));
+    assert_eq!(hub.closed().poll(&waker), Poll::Ready(reset()));
 }
 
 #[test]
 fn c16_withdrawing_the_last_command_makes_it_idle() {
     let hub = ready();
     let (wakes, waker) = Wakes::new();
-    assert!(hub.poll_idle(&waker).is_ready());
+    assert!(hub.idle().poll(&waker).is_ready());
     let pending = execute(&hub, "stop");
-    assert!(hub.poll_idle(&waker).is_pending());
+    let mut idle = hub.idle();
+    assert!(idle.poll(&waker).is_pending());
     assert!(!pending.cancel(), "it was never sent");
     assert_eq!(wakes.count(), 1);
-    assert!(hub.poll_idle(&waker).is_ready());
+    assert!(idle.poll(&waker).is_ready());
     assert_eq!(send(&hub), "");
 }
 
@@ -123,7 +126,7 @@ fn c17_after_the_end_everything_says_so() {
     assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
     assert!(hub.subscribe(EventLimits::default()).poll_next(&waker) == Poll::Ready(None));
     assert!(!hub.receive(Received::Eof));
-    assert_eq!(hub.poll_closed(&waker), Poll::Ready(CloseReason::Requested));
+    assert_eq!(hub.closed().poll(&waker), Poll::Ready(CloseReason::Requested));
 }
 
 /// Others may end or withdraw commands while the transport receives. Who receives goes on to read
@@ -222,26 +225,42 @@ fn c19_close_ends_what_waits_and_keeps_what_is_in_flight() {
     let not_sent = ExecuteError::NotSent(CloseReason::Requested);
     assert_eq!(queued.poll(&waker), Poll::Ready(Err(not_sent)));
     assert_eq!(hub.execute(command("stop")).unwrap_err(), Refusal::Closing);
-    assert!(hub.poll_closed(&waker).is_pending());
+    assert!(hub.closed().poll(&waker).is_pending());
     assert!(!hear(&hub, &reply(sent.id())), "that was the last reply");
     assert!(matches!(sent.poll(&waker), Poll::Ready(Ok(_))));
-    assert_eq!(hub.poll_closed(&waker), Poll::Ready(CloseReason::Requested));
+    assert_eq!(hub.closed().poll(&waker), Poll::Ready(CloseReason::Requested));
 }
 
-/// However often and by whom one asks, the waiting are kept once.
+/// However often one asks, one is noted once; who gives up waiting is not.
 #[test]
 fn waiters_are_kept_once_and_woken_once() {
     let hub = ready();
     let _pending = execute(&hub, "stop");
-    let (wakes, waker) = Wakes::new();
-    let (others, other) = Wakes::new();
+    let ((wakes, waker), (others, other)) = (Wakes::new(), Wakes::new());
+    let (mut idle, mut closed, mut given_up) = (hub.idle(), hub.closed(), hub.closed());
     for _ in 0..3 {
-        assert!(hub.poll_idle(&waker).is_pending());
-        assert!(hub.poll_closed(&waker).is_pending());
-        assert!(hub.poll_closed(&other).is_pending());
+        assert!(idle.poll(&waker).is_pending());
+        assert!(closed.poll(&waker).is_pending());
+        assert!(given_up.poll(&other).is_pending());
     }
+    drop(given_up);
     hub.abort();
-    assert_eq!((wakes.count(), others.count()), (1, 1));
+    assert_eq!((wakes.count(), others.count()), (2, 0));
+    assert!(idle.poll(&waker).is_ready() && closed.poll(&waker).is_ready());
+}
+
+/// What comes before wakes nobody who waits for the end alone.
+#[test]
+fn only_those_whom_it_concerns_are_woken() {
+    let hub = ready();
+    let ((wakes, waker), (others, other)) = (Wakes::new(), Wakes::new());
+    let (mut idle, mut closed) = (hub.idle(), hub.closed());
+    let pending = execute(&hub, "stop");
+    assert!(idle.poll(&waker).is_pending());
+    assert!(closed.poll(&other).is_pending());
+    send(&hub);
+    hear(&hub, &reply(pending.id()));
+    assert_eq!((wakes.count(), others.count()), (1, 0));
 }
 
 #[test]

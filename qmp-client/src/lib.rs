@@ -21,20 +21,29 @@
 
 pub mod address;
 pub mod connect;
+mod connect_error;
 pub mod descriptors;
 mod error;
 mod events;
 mod hub;
+pub mod options;
 mod pending;
+pub mod pump;
+pub mod spawn;
+mod sync;
 mod tap;
 #[cfg(test)]
 mod testing;
+mod waiting;
 mod watch;
 
 pub use address::Address;
+pub use connect_error::ConnectError;
 pub use error::Error;
 pub use events::{EventLimits, Lagged, Subscription};
 pub use hub::{Flushed, Hub, Received};
+pub use options::Options;
 pub use pending::{Pending, PendingUntil};
 pub use tap::{Recording, Tap};
+pub use waiting::Wait;
 pub use watch::Matcher;

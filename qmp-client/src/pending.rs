@@ -1,13 +1,13 @@
 //! A command that somebody waits for. Dropped before its end, it is cancelled.
 
 use std::fmt;
-use std::sync::Arc;
 use std::task::{Poll, Waker, ready};
 
 use qmp_proto::{CommandId, Event, ExecuteError, Raw};
 
 use crate::error::Error;
 use crate::hub::Hub;
+use crate::sync::Arc;
 use crate::watch::Watch;
 
 /// A command whose reply is awaited.

@@ -2,12 +2,12 @@
 
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use qmp_proto::{CloseReason, CommandId, Event};
 
 use crate::error::Error;
+use crate::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Recognises the event that is awaited.
 pub type Matcher = Box<dyn Fn(&Event) -> bool + Send + Sync>;

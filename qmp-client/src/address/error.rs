@@ -62,8 +62,8 @@ impl fmt::Display for AddressProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             AddressProblem::Kind => {
-                "expected unix:PATH, tcp:HOST:PORT, pipe:PATH, fd:N, stdio, the options of a \
-                 chardev (socket,path=PATH), or a path that begins with '/'"
+                "expected unix:PATH, tcp:HOST:PORT, pipe:PATH, pty:PATH, fd:N, stdio, the options \
+                 of a chardev (socket,path=PATH), or a path that begins with '/'"
             }
             AddressProblem::Path => "expected a path",
             AddressProblem::HostAndPort => {

@@ -23,8 +23,14 @@ pub(super) fn address(text: &str) -> Parsed {
         ("pipe", Some(':')) => {
             non_empty(&text[rest..], rest).map(|path| Address::Pipe(path.into()))
         }
+        ("pty", Some(':')) => {
+            non_empty(&text[rest..], rest).map(|path| Address::Terminal(path.into()))
+        }
         ("socket", Some(',')) => socket(&options::read(text, rest, None), rest),
-        ("pipe", Some(',')) => pipe(&options::read(text, rest, None), rest),
+        ("pipe", Some(',')) => path(&options::read(text, rest, None), rest).map(Address::Pipe),
+        ("serial" | "tty", Some(',')) => {
+            path(&options::read(text, rest, None), rest).map(Address::Terminal)
+        }
         ("stdio", None | Some(',')) => Ok(Address::Stdio),
         (kind, Some(':')) => Err(no_such_prefix(kind)),
         _ => Err(AddressError::new(0, AddressProblem::Kind)),
@@ -116,12 +122,11 @@ fn descriptor(number: &Given<'_>) -> Parsed {
         .ok_or(AddressError::new(at, AddressProblem::Descriptor))
 }
 
-fn pipe(given: &[Given<'_>], at: usize) -> Parsed {
+fn path(given: &[Given<'_>], at: usize) -> Parsed<PathBuf> {
     let Some(path) = options::last(given, "path") else {
         return Err(AddressError::new(at, AddressProblem::Path));
     };
-    let path = non_empty(&path.value, path.value_at)?;
-    Ok(Address::Pipe(PathBuf::from(path)))
+    Ok(PathBuf::from(non_empty(&path.value, path.value_at)?))
 }
 
 fn non_empty(path: &str, at: usize) -> Parsed<&str> {

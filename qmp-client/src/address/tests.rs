@@ -22,6 +22,10 @@ fn pipe(path: &str) -> Address {
     Address::Pipe(path.into())
 }
 
+fn terminal(path: &str) -> Address {
+    Address::Terminal(path.into())
+}
+
 /// What is read, as what, and how that is written.
 fn table() -> Vec<(&'static str, Address, &'static str)> {
     vec![
@@ -52,6 +56,9 @@ fn table() -> Vec<(&'static str, Address, &'static str)> {
         ("tcp:h:1,port=2", tcp("h", 2), "tcp:h:2"),
         ("pipe:/tmp/p", pipe("/tmp/p"), "pipe:/tmp/p"),
         ("pipe:/tmp/p,,q,r=s", pipe("/tmp/p,,q,r=s"), "pipe:/tmp/p,,q,r=s"),
+        ("pty:/dev/pts/3", terminal("/dev/pts/3"), "pty:/dev/pts/3"),
+        ("serial,id=s,path=/dev/ttyS0", terminal("/dev/ttyS0"), "pty:/dev/ttyS0"),
+        ("tty,path=/dev/a,,b", terminal("/dev/a,b"), "pty:/dev/a,b"),
         ("fd:0", Address::Fd(0), "fd:0"),
         ("fd:2147483647,nodelay", Address::Fd(2_147_483_647), "fd:2147483647"),
         ("stdio", Address::Stdio, "stdio"),
@@ -137,6 +144,9 @@ fn errors_say_what_was_expected_and_where() {
         ("socket,fd=monitor", 10, Descriptor),
         ("pipe:", 5, Path),
         ("pipe,id=p", 5, Path),
+        ("pty:", 4, Path),
+        ("pty", 0, Kind),
+        ("serial,id=s", 7, Path),
     ];
     for (text, offset, problem) in cases {
         assert_eq!(text.parse::<Address>(), Err(AddressError::new(offset, problem)), "{text}");
@@ -148,8 +158,8 @@ fn errors_texts() {
     let text = |text: &str| text.parse::<Address>().unwrap_err().to_string();
     assert_eq!(
         text("vm1"),
-        "no address of a monitor: at byte 0, expected unix:PATH, tcp:HOST:PORT, pipe:PATH, fd:N, \
-         stdio, the options of a chardev (socket,path=PATH), or a path that begins with '/'"
+        "no address of a monitor: at byte 0, expected unix:PATH, tcp:HOST:PORT, pipe:PATH, \
+         pty:PATH, fd:N, stdio, the options of a chardev (socket,path=PATH), or a path that begins with '/'"
     );
     assert_eq!(
         text("unix:/q,server=on,telnet=on"),
@@ -170,8 +180,10 @@ fn errors_texts() {
 
 #[test]
 fn no_text_panics() {
-    let parts =
-        ["unix", "tcp", "fd", "socket", "pipe", ":", ",", "=", "[", "]", "é", "path", "host", "1"];
+    let parts = [
+        "unix", "tcp", "fd", "socket", "pipe", "pty", "serial", ":", ",", "=", "[", "]", "é",
+        "path", "host", "1",
+    ];
     let mut seed = 1_u64;
     for _ in 0..20_000 {
         let mut text = String::new();

@@ -61,16 +61,19 @@ impl SocketError {
             Some(Errno::NOTSOCK) => f.write_str("the file there is no socket"),
             Some(Errno::PROTOTYPE) => f.write_str("the socket there is no stream socket"),
             Some(Errno::NAMETOOLONG) => self.write_too_long(f),
+            Some(Errno::NOTTY) => f.write_str("the file there is no terminal"),
             _ => self.write_kind(f),
         }
     }
 
     fn write_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Address::Pipe(path) = &self.address {
-            let path = path.display();
-            write!(f, "no such fifo: make both with mkfifo {path}.in {path}.out; ")?;
-        } else {
-            f.write_str("no such socket: ")?;
+        match &self.address {
+            Address::Pipe(path) => {
+                let path = path.display();
+                write!(f, "no such fifo: make both with mkfifo {path}.in {path}.out; ")?;
+            }
+            Address::Terminal(_) => f.write_str("no such terminal: ")?,
+            _ => f.write_str("no such socket: ")?,
         }
         write!(f, "{}", IsItRunning(&self.address))
     }
@@ -105,6 +108,7 @@ impl SocketError {
             ErrorKind::TimedOut => f.write_str("no answer in this time"),
             ErrorKind::PermissionDenied => f.write_str(match self.address {
                 Address::Pipe(_) => "no permission for the fifos, or to enter their directory",
+                Address::Terminal(_) => "no permission for the terminal",
                 _ => "no permission to write to the socket, or to enter its directory",
             }),
             kind => write!(f, "{kind}"),
@@ -133,6 +137,7 @@ impl fmt::Display for IsItRunning<'_> {
         let options = match self.0 {
             Address::Unix(_) | Address::Abstract(_) | Address::Tcp { .. } => ",server=on,wait=off",
             Address::Pipe(_) => "",
+            Address::Terminal(_) => return f.write_str("is QEMU running with -qmp pty?"),
             Address::Fd(_) | Address::Stdio => return f.write_str("is QEMU at its other end?"),
         };
         write!(f, "is QEMU running with -qmp {}{options}?", self.0)

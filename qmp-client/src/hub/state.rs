@@ -3,8 +3,7 @@
 use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
-use std::task::{Poll, Waker};
+use std::task::Waker;
 
 use qmp_proto::{
     CloseReason, CommandId, Config, Connection, Event, ExecuteError, IoFailure, Output, Prepared,
@@ -13,6 +12,8 @@ use qmp_proto::{
 
 use super::{Flushed, Received};
 use crate::events::EventQueue;
+use crate::sync::Arc;
+use crate::waiting::{Moment, Waiting};
 use crate::watch::Watch;
 
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(super) struct State {
     pub(super) subscribers: Vec<Arc<EventQueue>>,
     pub(super) watches: Vec<Arc<Watch>>,
     /// Who waits for the connection to become ready, idle or closed.
-    waiting: Vec<Waker>,
+    pub(super) waiting: Waiting,
     /// Somebody hands out outputs and will go on until there are none.
     pub(super) dispatching: bool,
     /// The transport takes nothing any more.
@@ -71,7 +72,7 @@ impl State {
             slots: HashMap::new(),
             subscribers: Vec::new(),
             watches: Vec::new(),
-            waiting: Vec::new(),
+            waiting: Waiting::default(),
             dispatching: false,
             broken: None,
         }
@@ -134,42 +135,25 @@ impl State {
         }
     }
 
-    pub(super) fn poll<T>(
-        &mut self,
-        waker: &Waker,
-        look: impl FnOnce(&Connection<OwnedFd>) -> Option<T>,
-    ) -> Poll<T> {
-        match look(&self.connection) {
-            Some(found) => Poll::Ready(found),
-            None => {
-                if !self.waiting.iter().any(|other| other.will_wake(waker)) {
-                    self.waiting.push(waker.clone());
-                }
-                Poll::Pending
-            }
-        }
-    }
-
     /// Hands out outputs, up to an event that somebody's matcher has to see.
     pub(super) fn hand_out(&mut self) -> Aside {
         let mut aside = Aside::default();
-        let mut changed = false;
         while !aside.has_more() {
             let Some(output) = self.connection.poll_output() else { break };
             match output {
                 Output::Event(event) => self.publish(event, &mut aside),
                 Output::Reply(id, outcome) => self.settle(id, outcome, &mut aside.wakers),
                 Output::Closed(reason) => {
-                    changed = true;
+                    aside.wakers.extend(self.waiting.take_all());
                     aside.wakers.extend(self.subscribers.drain(..).filter_map(|queue| queue.end()));
                     aside.ended = Some((reason, std::mem::take(&mut self.watches)));
                 }
-                Output::Ready(_) => changed = true,
+                Output::Ready(_) => aside.wakers.extend(self.waiting.take(Moment::Ready)),
                 _ => {}
             }
         }
-        if changed || self.connection.is_idle() {
-            aside.wakers.append(&mut self.waiting);
+        if self.connection.is_idle() {
+            aside.wakers.extend(self.waiting.take(Moment::Idle));
         }
         aside
     }

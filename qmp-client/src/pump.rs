@@ -8,14 +8,18 @@ use std::thread;
 
 use rustix::event::{PollFd, PollFlags};
 
-use crate::open::Opened;
+use crate::connect::Opened;
 
 /// A stream socket behind which `reader` and `writer` are. A descriptor would get no further.
 ///
 /// When the socket is closed, `writer` is dropped, after it has taken what was sent. `reader` is
 /// dropped at its end, or after its next bytes: nothing can wake a thread that waits for a stream of
 /// an unknown kind.
-pub(crate) fn socket_for(
+///
+/// # Errors
+///
+/// Where there are no descriptors or threads left.
+pub fn socket_for(
     reader: impl Read + Send + 'static,
     writer: impl Write + Send + 'static,
 ) -> io::Result<Opened> {

@@ -4,29 +4,15 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::Instant;
 
-use qmp_client::Address;
-use qmp_client::connect::{Attempts, SocketError};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// Opens both, once QEMU has: the one to read from, which does not block, and the one to write to.
+/// Opens both, if QEMU has: the one to read from, which does not block, and the one to write to.
 ///
 /// QEMU may open the first a moment later, and until then a read finds its end. One must poll before
 /// reading: poll reports the end of a fifo only if a writer was there.
-pub(crate) fn open(path: &Path, deadline: Instant) -> Result<(File, File), SocketError> {
-    let mut attempts = Attempts::new(Address::Pipe(path.to_owned()), deadline);
-    loop {
-        match try_open(path) {
-            Ok(both) => return Ok(both),
-            Err(error) => thread::sleep(attempts.again(error)?),
-        }
-    }
-}
-
-fn try_open(path: &Path) -> io::Result<(File, File)> {
+pub(super) fn try_open(path: &Path) -> io::Result<(File, File)> {
     let mut nonblocking = OpenOptions::new();
     nonblocking.custom_flags(OFlags::NONBLOCK.bits() as i32);
     // For writing, a fifo opens only when somebody reads it: that is QEMU.

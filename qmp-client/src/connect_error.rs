@@ -6,9 +6,10 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use std::{error, fmt, io};
 
-use qmp_client::address::AddressError;
-use qmp_client::connect::SocketError;
 use qmp_proto::CloseReason;
+
+use crate::address::AddressError;
+use crate::connect::SocketError;
 
 /// Why connecting failed: which step was not reached.
 #[derive(Debug)]

@@ -1,0 +1,80 @@
+//! A stream socket for each kind of address.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::time::Instant;
+
+use super::{connect_tcp, fifo, repeat, terminal, try_abstract, try_unix};
+use crate::connect::Attempts;
+use crate::connect_error::ConnectError;
+use crate::{Address, descriptors, pump};
+
+/// A connected stream socket, in blocking mode.
+///
+/// What is no socket, a pair of fifos or a terminal, has one in front, and two threads that carry
+/// the bytes.
+#[derive(Debug)]
+pub struct Opened {
+    /// The socket.
+    pub socket: OwnedFd,
+    /// Descriptors sent over it reach the server.
+    pub descriptors: bool,
+}
+
+impl Opened {
+    /// A socket with the server itself at its other end.
+    pub fn direct(socket: impl Into<OwnedFd>) -> Self {
+        let socket = socket.into();
+        let descriptors = descriptors::carries_descriptors(socket.as_fd());
+        Self { socket, descriptors }
+    }
+}
+
+/// Opens a stream socket to what is at `address`, and waits for a server that is starting.
+///
+/// # Errors
+///
+/// When there was none by the deadline, or at once when waiting would not help.
+pub fn open(address: &Address, deadline: Instant) -> Result<Opened, ConnectError> {
+    if let Address::Tcp { host, port } = address {
+        return Ok(Opened::direct(connect_tcp(host, *port, deadline)?));
+    }
+    if let Some(opened) = open_inherited(address) {
+        return Ok(opened?);
+    }
+    Ok(repeat(Attempts::new(address.clone(), deadline), || try_open(address))?)
+}
+
+/// What this process has open already, for which there is nothing to wait.
+pub(crate) fn open_inherited(address: &Address) -> Option<io::Result<Opened>> {
+    match address {
+        Address::Fd(number) => Some(descriptors::duplicate_inherited(*number).map(Opened::direct)),
+        Address::Stdio => Some(standard_streams()),
+        _ => None,
+    }
+}
+
+/// One attempt, which never blocks, at what has a path or a name in this system.
+pub(crate) fn try_open(address: &Address) -> io::Result<Opened> {
+    match address {
+        Address::Unix(path) => try_unix(path).map(Opened::direct),
+        Address::Abstract(name) => try_abstract(name).map(Opened::direct),
+        Address::Pipe(path) => {
+            let (reader, writer) = fifo::try_open(path)?;
+            pump::socket_for_file(reader, writer)
+        }
+        Address::Terminal(path) => {
+            let terminal = terminal::open(path)?;
+            pump::socket_for_file(terminal.try_clone()?, terminal)
+        }
+        Address::Tcp { .. } | Address::Fd(_) | Address::Stdio => {
+            Err(io::ErrorKind::Unsupported.into())
+        }
+    }
+}
+
+fn standard_streams() -> io::Result<Opened> {
+    // Not `Stdin` itself: poll does not see what its buffer holds.
+    let reader = io::stdin().as_fd().try_clone_to_owned()?;
+    pump::socket_for_file(reader.into(), io::stdout())
+}

@@ -1,0 +1,163 @@
+//! What all builders let choose.
+
+use std::time::{Duration, Instant};
+
+use qmp_proto::{Config, Phase};
+
+use crate::connect_error::ConnectError;
+use crate::events::EventLimits;
+use crate::hub::Hub;
+use crate::sync::Arc;
+use crate::tap::Recording;
+
+const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// The options of a connection. An adapter's builder has them in a field `options`, and gets its
+/// setters from [`option_setters`](crate::option_setters).
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// How long connecting may take, up to the server being ready for commands: 10 s by default.
+    pub deadline: Duration,
+    /// How long a command may take.
+    pub command_timeout: Option<Duration>,
+    /// How much a subscriber's queue of events holds.
+    pub event_limits: EventLimits,
+    /// What the protocol lets choose.
+    pub config: Config,
+    /// Where connections are written down.
+    pub recording: Option<Recording>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            deadline: Duration::from_secs(10),
+            command_timeout: None,
+            event_limits: EventLimits::default(),
+            config: Config::default(),
+            recording: None,
+        }
+    }
+}
+
+impl Options {
+    /// When connecting that began at `start` has to be done. Where the clock does not reach so far,
+    /// as good as never.
+    pub fn deadline_after(&self, start: Instant) -> Instant {
+        start.checked_add(self.deadline).unwrap_or(start + A_CENTURY)
+    }
+
+    /// A hub for a connection that began at `start`, over a transport that carries descriptors or
+    /// does not.
+    pub fn hub(&self, descriptors: bool, start: Instant) -> Arc<Hub> {
+        let mut config = self.config.clone();
+        config.descriptors = descriptors;
+        let tap = self.recording.as_ref().map(|recording| recording.tap(&config, start));
+        Hub::with_tap(config, tap)
+    }
+}
+
+/// Which step was not reached when the deadline passed, on a connection that began at `start`.
+pub fn not_ready(hub: &Hub, start: Instant) -> ConnectError {
+    let waited = start.elapsed();
+    match hub.inspect(|connection| connection.phase()) {
+        Phase::Greeting => ConnectError::NoGreeting { waited },
+        _ => ConnectError::NoCapabilities { waited },
+    }
+}
+
+/// The setters of a builder that has a field `options` of the type [`Options`].
+///
+/// ```
+/// #[derive(Default)]
+/// struct Builder {
+///     options: qmp_client::Options,
+/// }
+///
+/// impl Builder {
+///     qmp_client::option_setters!();
+/// }
+///
+/// let builder = Builder::default().oob(true).window(4);
+/// assert!(builder.options.config.oob);
+/// ```
+#[macro_export]
+macro_rules! option_setters {
+    () => {
+        /// How long connecting may take, up to the server being ready for commands: 10 s by default.
+        ///
+        /// Within it, one connection is held: giving up and coming again would fill the server's
+        /// backlog. A server that is not there yet is waited for.
+        #[must_use]
+        pub fn deadline(mut self, deadline: ::std::time::Duration) -> Self {
+            self.options.deadline = deadline;
+            self
+        }
+
+        /// How long a command may take; `None`, the default, for as long as it likes.
+        #[must_use]
+        pub fn command_timeout(
+            mut self,
+            timeout: impl Into<Option<::std::time::Duration>>,
+        ) -> Self {
+            self.options.command_timeout = timeout.into();
+            self
+        }
+
+        /// How many in-band commands may be in flight: 64 by default, 7 with out-of-band execution,
+        /// where 8 is the most.
+        #[must_use]
+        pub fn window(mut self, commands: usize) -> Self {
+            self.options.config.window = Some(commands);
+            self
+        }
+
+        /// Negotiates out-of-band execution where the server offers it. Off by default.
+        #[must_use]
+        pub fn oob(mut self, oob: bool) -> Self {
+            self.options.config.oob = oob;
+            self
+        }
+
+        /// The largest message from the server, in bytes: 128 MiB by default.
+        #[must_use]
+        pub fn max_message(mut self, bytes: usize) -> Self {
+            self.options.config.max_message = bytes;
+            self
+        }
+
+        /// The deepest message from the server, in levels: 1,024 by default and at most.
+        #[must_use]
+        pub fn max_depth(mut self, levels: usize) -> Self {
+            self.options.config.max_depth = levels;
+            self
+        }
+
+        /// How many commands may be outstanding, and how many bytes of them may wait for their turn;
+        /// beyond that, commands are refused. 16,384 and 128 MiB by default.
+        #[must_use]
+        pub fn max_queued(mut self, commands: usize, bytes: usize) -> Self {
+            self.options.config.max_queued = commands;
+            self.options.config.max_queued_bytes = bytes;
+            self
+        }
+
+        /// How much a subscriber's queue of events holds.
+        #[must_use]
+        pub fn event_limits(mut self, limits: $crate::EventLimits) -> Self {
+            self.options.event_limits = limits;
+            self
+        }
+
+        /// Writes each connection down as text, for a look at it or for a replay: every message
+        /// both ways, with the time since connecting began.
+        ///
+        /// Takes any writer, or a [`Recording`]($crate::Recording), which can do without the
+        /// secrets.
+        #[must_use]
+        pub fn record(mut self, recording: impl Into<$crate::Recording>) -> Self {
+            self.options.recording = Some(recording.into());
+            self
+        }
+    };
+}

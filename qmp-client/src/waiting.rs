@@ -1,0 +1,91 @@
+//! Waiting until a connection is ready, idle or closed.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::OwnedFd;
+use std::task::{Poll, Waker};
+
+use qmp_proto::Connection;
+
+use crate::hub::Hub;
+use crate::sync::Arc;
+
+/// What is waited for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// Commands are sent.
+    Ready,
+    /// No command waits, and no reply is owed.
+    Idle,
+    /// The connection has ended, as it may before each of the others.
+    Closed,
+}
+
+/// Somebody's wait. Dropped, it leaves nothing behind.
+#[must_use = "nothing waits until it is polled"]
+pub struct Wait<T> {
+    hub: Arc<Hub>,
+    moment: Moment,
+    key: Option<u64>,
+    /// Finds what is awaited.
+    look: Look<T>,
+}
+
+pub(crate) type Look<T> = fn(&Connection<OwnedFd>) -> Option<T>;
+
+impl<T> Wait<T> {
+    pub(crate) fn new(hub: Arc<Hub>, moment: Moment, look: Look<T>) -> Self {
+        Self { hub, moment, key: None, look }
+    }
+
+    /// What was awaited. Pending, it wakes the waker given last.
+    pub fn poll(&mut self, waker: &Waker) -> Poll<T> {
+        self.hub.poll_wait(self.moment, &mut self.key, self.look, waker)
+    }
+}
+
+impl<T> Drop for Wait<T> {
+    fn drop(&mut self) {
+        if let Some(key) = self.key {
+            self.hub.stop_waiting(self.moment, key);
+        }
+    }
+}
+
+impl<T> fmt::Debug for Wait<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wait").field("moment", &self.moment).finish_non_exhaustive()
+    }
+}
+
+/// Who waits for what, each under a key of its own.
+#[derive(Debug, Default)]
+pub(crate) struct Waiting {
+    wakers: [HashMap<u64, Waker>; 3],
+    next: u64,
+}
+
+impl Waiting {
+    /// Notes whom to wake. The key is given at the first time.
+    pub(crate) fn note(&mut self, moment: Moment, key: &mut Option<u64>, waker: &Waker) {
+        let key = *key.get_or_insert_with(|| {
+            self.next += 1;
+            self.next
+        });
+        self.wakers[moment as usize].insert(key, waker.clone());
+    }
+
+    pub(crate) fn forget(&mut self, moment: Moment, key: u64) {
+        self.wakers[moment as usize].remove(&key);
+    }
+
+    /// Those who wait for this moment, which has come.
+    pub(crate) fn take(&mut self, moment: Moment) -> impl Iterator<Item = Waker> {
+        self.wakers[moment as usize].drain().map(|(_, waker)| waker)
+    }
+
+    /// Everybody: the connection has ended.
+    pub(crate) fn take_all(&mut self) -> impl Iterator<Item = Waker> {
+        self.wakers.iter_mut().flat_map(|wakers| wakers.drain()).map(|(_, waker)| waker)
+    }
+}
