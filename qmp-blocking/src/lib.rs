@@ -55,14 +55,12 @@ use std::process::{Child, Command as Program};
 pub use builder::Builder;
 pub use client::Client;
 pub use event_iterator::Events;
-pub use qmp_client::address::AddressError;
-pub use qmp_client::connect::SocketError;
-pub use qmp_client::{Address, ConnectError, Error, EventLimits, Lagged, Recording};
-pub use qmp_proto::{
-    CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Empty, ErrorClass, Event,
-    Greeting, IoFailure, JsonFault, NotQmp, Raw, Refusal, Request, Timestamp, TypedEvent, Version,
-    VersionTriple, Violation, commands, events, trace,
-};
+pub use qmp_client::names::*;
+
+/// Child processes: the standard library's.
+pub mod process {
+    pub use std::process::{Child, Command};
+}
 
 /// Connects to an [`Address`], to what one wrote for `-qmp` on QEMU's command line, or to the Unix
 /// socket at a path.

@@ -32,6 +32,8 @@ pub mod pump;
 pub mod spawn;
 mod sync;
 mod tap;
+#[cfg(feature = "async")]
+pub mod tasks;
 #[cfg(test)]
 mod testing;
 mod waiting;
@@ -47,3 +49,15 @@ pub use pending::{Pending, PendingUntil};
 pub use tap::{Recording, Tap};
 pub use waiting::Wait;
 pub use watch::Matcher;
+
+/// What every adapter names as its own, beside its client.
+pub mod names {
+    pub use crate::address::AddressError;
+    pub use crate::connect::SocketError;
+    pub use crate::{Address, ConnectError, Error, EventLimits, Lagged, Recording};
+    pub use qmp_proto::{
+        CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Empty, ErrorClass, Event,
+        Greeting, IoFailure, JsonFault, NotQmp, Raw, Refusal, Request, Timestamp, TypedEvent,
+        Version, VersionTriple, Violation, commands, events, trace,
+    };
+}

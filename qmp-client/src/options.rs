@@ -88,14 +88,12 @@ macro_rules! option_setters {
         ///
         /// Within it, one connection is held: giving up and coming again would fill the server's
         /// backlog. A server that is not there yet is waited for.
-        #[must_use]
         pub fn deadline(mut self, deadline: ::std::time::Duration) -> Self {
             self.options.deadline = deadline;
             self
         }
 
         /// How long a command may take; `None`, the default, for as long as it likes.
-        #[must_use]
         pub fn command_timeout(
             mut self,
             timeout: impl Into<Option<::std::time::Duration>>,
@@ -106,28 +104,24 @@ macro_rules! option_setters {
 
         /// How many in-band commands may be in flight: 64 by default, 7 with out-of-band execution,
         /// where 8 is the most.
-        #[must_use]
         pub fn window(mut self, commands: usize) -> Self {
             self.options.config.window = Some(commands);
             self
         }
 
         /// Negotiates out-of-band execution where the server offers it. Off by default.
-        #[must_use]
         pub fn oob(mut self, oob: bool) -> Self {
             self.options.config.oob = oob;
             self
         }
 
         /// The largest message from the server, in bytes: 128 MiB by default.
-        #[must_use]
         pub fn max_message(mut self, bytes: usize) -> Self {
             self.options.config.max_message = bytes;
             self
         }
 
         /// The deepest message from the server, in levels: 1,024 by default and at most.
-        #[must_use]
         pub fn max_depth(mut self, levels: usize) -> Self {
             self.options.config.max_depth = levels;
             self
@@ -135,7 +129,6 @@ macro_rules! option_setters {
 
         /// How many commands may be outstanding, and how many bytes of them may wait for their turn;
         /// beyond that, commands are refused. 16,384 and 128 MiB by default.
-        #[must_use]
         pub fn max_queued(mut self, commands: usize, bytes: usize) -> Self {
             self.options.config.max_queued = commands;
             self.options.config.max_queued_bytes = bytes;
@@ -143,7 +136,6 @@ macro_rules! option_setters {
         }
 
         /// How much a subscriber's queue of events holds.
-        #[must_use]
         pub fn event_limits(mut self, limits: $crate::EventLimits) -> Self {
             self.options.event_limits = limits;
             self
@@ -154,7 +146,6 @@ macro_rules! option_setters {
         ///
         /// Takes any writer, or a [`Recording`]($crate::Recording), which can do without the
         /// secrets.
-        #[must_use]
         pub fn record(mut self, recording: impl Into<$crate::Recording>) -> Self {
             self.options.recording = Some(recording.into());
             self

@@ -2,8 +2,10 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::future::Future;
 use std::os::fd::OwnedFd;
-use std::task::{Poll, Waker};
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
 
 use qmp_proto::Connection;
 
@@ -41,6 +43,14 @@ impl<T> Wait<T> {
     /// What was awaited. Pending, it wakes the waker given last.
     pub fn poll(&mut self, waker: &Waker) -> Poll<T> {
         self.hub.poll_wait(self.moment, &mut self.key, self.look, waker)
+    }
+}
+
+impl<T> Future for Wait<T> {
+    type Output = T;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        Wait::poll(self.get_mut(), context.waker())
     }
 }
 

@@ -36,6 +36,8 @@ pub enum CloseReason {
 pub enum IoFailure {
     /// The peer reset the connection (`ECONNRESET`, `EPIPE`): after `quit` this is its normal end.
     Reset,
+    /// Nobody moves the bytes any more: what drove the connection was dropped, or panicked.
+    DriverGone,
     /// Anything else, by the operating system's error number (0 where there is none).
     Other(i32),
 }
@@ -130,6 +132,9 @@ impl fmt::Display for IoFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reset => f.write_str("the server reset the connection"),
+            Self::DriverGone => f.write_str(
+                "nobody drives the connection any more: its driver was dropped or panicked",
+            ),
             Self::Other(code) => write!(f, "the transport failed (OS error {code})"),
         }
     }

@@ -31,6 +31,11 @@ impl<F> Prepared<F> {
             descriptor: request.descriptor,
         })
     }
+
+    /// Whether it is to be executed out-of-band.
+    pub fn is_out_of_band(&self) -> bool {
+        self.out_of_band
+    }
 }
 
 /// The length alone: arguments may hold secrets.

@@ -60,7 +60,7 @@ impl Attempts {
     }
 
     /// The end of it because the host's name was not resolved.
-    pub(super) fn unresolved(&self, error: io::Error) -> SocketError {
+    pub(crate) fn unresolved(&self, error: io::Error) -> SocketError {
         self.end(Step::Resolve, error)
     }
 

@@ -10,7 +10,7 @@ use super::attempts::may_pass;
 const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The addresses of a host, in the order in which to try them.
-pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if host.is_empty() {
         let loopback = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
         return Ok(loopback.map(|ip| SocketAddr::new(ip, port)).to_vec());
@@ -19,32 +19,57 @@ pub(super) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
 }
 
 /// Tries each address once, in its share of the time that is left.
-///
-/// The error is the first that may pass by itself, else the last.
 pub(super) fn try_each(addresses: &[SocketAddr], deadline: Instant) -> io::Result<TcpStream> {
-    let mut kept = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    let mut kept = Kept::default();
     for (at, address) in addresses.iter().enumerate() {
         match try_one(address, share(deadline, addresses.len() - at)) {
             Ok(stream) => return Ok(stream),
-            Err(_) if may_pass(&kept) => {}
-            Err(error) => kept = error,
+            Err(error) => kept.keep(error),
         }
     }
-    Err(kept)
+    Err(kept.into())
+}
+
+/// The error of several addresses that counts.
+#[derive(Default)]
+pub(crate) struct Kept(Option<io::Error>);
+
+impl Kept {
+    /// The first that may pass by itself, else the last.
+    pub(crate) fn keep(&mut self, error: io::Error) {
+        if !self.0.as_ref().is_some_and(may_pass) {
+            self.0 = Some(error);
+        }
+    }
+}
+
+impl From<Kept> for io::Error {
+    fn from(kept: Kept) -> Self {
+        kept.0.unwrap_or_else(|| Self::new(io::ErrorKind::NotFound, "the host has no address"))
+    }
 }
 
 /// The time of the next of so many addresses.
-fn share(deadline: Instant, addresses: usize) -> Duration {
+pub(crate) fn share(deadline: Instant, addresses: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
     (left / addresses).max(SHORTEST)
 }
 
 fn try_one(address: &SocketAddr, time: Duration) -> io::Result<TcpStream> {
+    check_port(address)?;
+    finish(TcpStream::connect_timeout(address, time)?)
+}
+
+pub(crate) fn check_port(address: &SocketAddr) -> io::Result<()> {
     if address.port() == 0 {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "no server has port 0"));
     }
-    let stream = TcpStream::connect_timeout(address, time)?;
+    Ok(())
+}
+
+/// What is done to each connection that was made.
+pub(crate) fn finish(stream: TcpStream) -> io::Result<TcpStream> {
     refuse_own_end(&stream)?;
     stream.set_nodelay(true)?;
     Ok(stream)

@@ -1,0 +1,93 @@
+//! An adapter's own names.
+
+/// Makes an adapter of a [`Runtime`](crate::tasks::Runtime): its `Builder` and the functions that
+/// take the defaults. The crate needs to depend on `qmp-client` alone.
+#[macro_export]
+macro_rules! adapter {
+    ($runtime:ty) => {
+        /// The options of a connection, and the ways to get one.
+        pub type Builder = $crate::tasks::Builder<$runtime>;
+
+        /// Connects to an [`Address`]($crate::Address), to what one wrote for `-qmp` on QEMU's
+        /// command line, or to the Unix socket at a path.
+        ///
+        /// # Errors
+        ///
+        /// A [`ConnectError`]($crate::ConnectError) says which step was not reached within 10 s.
+        pub async fn connect(
+            address: impl TryInto<$crate::Address, Error: Into<$crate::ConnectError>>,
+        ) -> Result<$crate::tasks::Client, $crate::ConnectError> {
+            Builder::new().connect(address).await
+        }
+
+        /// As [`connect`], with all events from the connection's very first on.
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`].
+        pub async fn connect_with_events(
+            address: impl TryInto<$crate::Address, Error: Into<$crate::ConnectError>>,
+        ) -> Result<($crate::tasks::Client, $crate::tasks::Events), $crate::ConnectError> {
+            Builder::new().connect_with_events(address).await
+        }
+
+        /// Connects to the Unix socket at `path`.
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`].
+        pub async fn connect_unix(
+            path: impl AsRef<::std::path::Path>,
+        ) -> Result<$crate::tasks::Client, $crate::ConnectError> {
+            connect($crate::Address::from(path.as_ref())).await
+        }
+
+        /// Connects to a TCP port.
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`].
+        pub async fn connect_tcp(
+            host: impl Into<String>,
+            port: u16,
+        ) -> Result<$crate::tasks::Client, $crate::ConnectError> {
+            connect($crate::Address::Tcp { host: host.into(), port }).await
+        }
+
+        /// Takes a connected stream socket: a `UnixStream` or `TcpStream` of the standard library,
+        /// or any descriptor of one.
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`].
+        pub async fn from_stream(
+            stream: impl Into<::std::os::fd::OwnedFd>,
+        ) -> Result<$crate::tasks::Client, $crate::ConnectError> {
+            Builder::new().from_stream(stream).await
+        }
+
+        /// Takes any pair of streams: TLS, pipes, a serial port, another runtime's sockets.
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`].
+        pub async fn from_io(
+            reader: impl $crate::tasks::AsyncRead + Unpin + Send + 'static,
+            writer: impl $crate::tasks::AsyncWrite + Unpin + Send + 'static,
+        ) -> Result<$crate::tasks::Client, $crate::ConnectError> {
+            Builder::new().from_io(reader, writer).await
+        }
+
+        /// Starts QEMU and connects to it over an inherited socket: see
+        /// [`Builder::spawn`]($crate::tasks::Builder::spawn).
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`].
+        pub async fn spawn(
+            command: $crate::tasks::process::Command,
+        ) -> Result<($crate::tasks::Client, $crate::tasks::process::Child), $crate::ConnectError> {
+            Builder::new().spawn(command).await
+        }
+    };
+}

@@ -1,0 +1,259 @@
+//! The options of a connection, and the ways to get one.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::marker::PhantomData;
+use std::os::fd::OwnedFd;
+use std::pin::{Pin, pin};
+use std::time::Instant;
+
+use async_process::{Child, Command};
+use futures_lite::io::{AsyncRead, AsyncWrite};
+
+use super::client::Client;
+use super::driver::Driver;
+use super::events::Events;
+use super::link::Link;
+use super::open::open;
+use super::runtime::{Runtime, within};
+use super::socket::Socket;
+use super::spawn::{self, Guard};
+use super::streams::Streams;
+use super::transport::Transport;
+use crate::address::Address;
+use crate::connect::Opened;
+use crate::connect_error::ConnectError;
+use crate::options::{self, Options};
+
+/// The options of a connection. An adapter's `connect` and its kin take the defaults.
+///
+/// Every future here holds what it has opened so far: dropped, it closes that.
+#[must_use = "a builder does nothing until it connects"]
+pub struct Builder<R> {
+    options: Options,
+    runtime: PhantomData<fn() -> R>,
+}
+
+impl<R: Runtime> Builder<R> {
+    /// All defaults.
+    pub fn new() -> Self {
+        Self { options: Options::default(), runtime: PhantomData }
+    }
+
+    crate::option_setters!();
+
+    /// Connects to an [`Address`], to what one wrote for `-qmp` on QEMU's command line, or to the
+    /// Unix socket at a path.
+    ///
+    /// # Errors
+    ///
+    /// A [`ConnectError`] says which step was not reached by the deadline.
+    pub async fn connect(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<Client, ConnectError> {
+        Ok(self.connect_with_events(address).await?.0)
+    }
+
+    /// As [`connect`](Self::connect), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with_events(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<(Client, Events), ConnectError> {
+        Ok(start::<R>(self.connect_with_driver(address).await?))
+    }
+
+    /// As [`connect_with_events`](Self::connect_with_events), with a driver to be run by yourself.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn connect_with_driver(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<(Client, Events, Driver), ConnectError> {
+        let start = Instant::now();
+        let address = address.try_into().map_err(Into::into)?;
+        let opened = open::<R>(&address, self.options.deadline_after(start)).await?;
+        self.begin(Socket::new(opened)?, start).await
+    }
+
+    /// Takes a connected stream socket: a `UnixStream` or `TcpStream` of the standard library, or any
+    /// descriptor of one. Its mode does not matter.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_stream(&self, stream: impl Into<OwnedFd>) -> Result<Client, ConnectError> {
+        Ok(self.from_stream_with_events(stream).await?.0)
+    }
+
+    /// As [`from_stream`](Self::from_stream), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_stream_with_events(
+        &self,
+        stream: impl Into<OwnedFd>,
+    ) -> Result<(Client, Events), ConnectError> {
+        Ok(start::<R>(self.from_stream_with_driver(stream).await?))
+    }
+
+    /// As [`from_stream_with_events`](Self::from_stream_with_events), with a driver to be run by
+    /// yourself.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_stream_with_driver(
+        &self,
+        stream: impl Into<OwnedFd>,
+    ) -> Result<(Client, Events, Driver), ConnectError> {
+        self.begin(Socket::new(Opened::direct(stream))?, Instant::now()).await
+    }
+
+    /// Takes any pair of streams: TLS, pipes, a serial port, another runtime's sockets.
+    ///
+    /// The driver alone reads and writes them, and drops them at the connection's end. A command
+    /// counts as sent once up to 64 KiB of commands wait for the writer.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_io(
+        &self,
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<Client, ConnectError> {
+        Ok(self.from_io_with_events(reader, writer).await?.0)
+    }
+
+    /// As [`from_io`](Self::from_io), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_io_with_events(
+        &self,
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(Client, Events), ConnectError> {
+        let transport = Streams::new(reader, writer);
+        Ok(start::<R>(self.from_transport_with_driver(transport).await?))
+    }
+
+    /// Takes a transport of your own, and gives all events from the very first on, and a driver to be
+    /// run by yourself.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_transport_with_driver(
+        &self,
+        transport: impl Transport,
+    ) -> Result<(Client, Events, Driver), ConnectError> {
+        self.begin(transport, Instant::now()).await
+    }
+
+    /// Starts QEMU and connects to it over an inherited socket: there is no path to agree on, and
+    /// no race.
+    ///
+    /// The arguments that make this socket a monitor are added to `command`; its standard input is
+    /// taken for it. Everything else is yours, the [`Child`] too: wait for it after `quit`. Dropping
+    /// the client does not end QEMU, and dropping the [`Child`] does not either.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect). The child is killed then, as it is when this future is dropped.
+    pub async fn spawn(&self, command: Command) -> Result<(Client, Child), ConnectError> {
+        let (client, _, child) = self.spawn_with_events(command).await?;
+        Ok((client, child))
+    }
+
+    /// As [`spawn`](Self::spawn), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Self::spawn).
+    pub async fn spawn_with_events(
+        &self,
+        command: Command,
+    ) -> Result<(Client, Events, Child), ConnectError> {
+        let began = Instant::now();
+        let (socket, mut child) = spawn::spawn(command)?;
+        let guard = Guard::new(&mut child);
+        let begun = match Socket::new(Opened::direct(socket)) {
+            Ok(socket) => self.begin(socket, began).await,
+            Err(error) => Err(error.into()),
+        };
+        guard.disarm();
+        match begun {
+            Ok(begun) => {
+                let (client, events) = start::<R>(begun);
+                Ok((client, events, child))
+            }
+            Err(error) => Err(spawn::reap(child, error).await),
+        }
+    }
+
+    /// Negotiates, and polls the driver meanwhile.
+    async fn begin(
+        &self,
+        transport: impl Transport,
+        start: Instant,
+    ) -> Result<(Client, Events, Driver), ConnectError> {
+        let hub = self.options.hub(transport.carries_descriptors(), start);
+        let subscription = hub.subscribe(self.options.event_limits);
+        let link = Link::new(hub.clone(), Box::new(transport));
+        let mut driver = Driver::new(link.clone());
+        let left = self.options.deadline_after(start).saturating_duration_since(Instant::now());
+        let ready = with_driver(&mut driver, hub.ready());
+        let greeting = match within(R::sleep, Some(left), ready).await {
+            Some(ready) => ready.map_err(ConnectError::Ended)?,
+            None => return Err(options::not_ready(&hub, start)),
+        };
+        let client = Client::new(link, greeting, &self.options, R::sleep);
+        let events = client.to_events(subscription);
+        Ok((client, events, driver))
+    }
+}
+
+/// Has the runtime run the driver.
+fn start<R: Runtime>((client, events, driver): (Client, Events, Driver)) -> (Client, Events) {
+    R::spawn(driver);
+    (client, events)
+}
+
+/// Waits for a future, and polls the driver meanwhile.
+async fn with_driver<T>(driver: &mut Driver, future: impl Future<Output = T>) -> T {
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        // When it has ended, so has what is waited for.
+        let _ = Pin::new(&mut *driver).poll(context);
+        future.as_mut().poll(context)
+    })
+    .await
+}
+
+impl<R: Runtime> Default for Builder<R> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<R> Clone for Builder<R> {
+    fn clone(&self) -> Self {
+        Self { options: self.options.clone(), runtime: PhantomData }
+    }
+}
+
+impl<R> fmt::Debug for Builder<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Builder").field("options", &self.options).finish()
+    }
+}

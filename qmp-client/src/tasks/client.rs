@@ -1,0 +1,239 @@
+//! The handle through which any number of tasks use one connection.
+
+use std::borrow::Cow;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use qmp_proto::{CloseReason, Command, Event, Greeting, Raw, Refusal, Request};
+use serde::Serialize;
+
+use super::events::Events;
+use super::execute::{Execute, ExecuteUntil};
+use super::link::Link;
+use super::runtime::{Sleep, within};
+use crate::error::Error;
+use crate::events::{EventLimits, Subscription};
+use crate::options::Options;
+use crate::pending::Outstanding;
+use crate::sync::Arc;
+
+/// A connection to a QMP server. Clones share it, and any number of tasks may use it at once, on any
+/// executor.
+///
+/// When the last clone and the last unfinished future of a command are dropped, the connection is
+/// closed at once: QEMU serves one client of a monitor at a time. Event streams do not count.
+///
+/// # Cancellation
+///
+/// Every future here can be dropped at any time. A command's that is dropped is withdrawn, if nothing
+/// of it was claimed for sending; if not, its late reply is dropped when it comes. Never is a command
+/// torn, and every other gets its own reply.
+///
+/// # Timeouts
+///
+/// A command waits as long as it takes, unless the builder's `command_timeout` or
+/// [`with_timeout`](Self::with_timeout) says otherwise. The time begins when the future is first
+/// polled. After it the connection is as good as before.
+#[derive(Clone, Debug)]
+pub struct Client {
+    handle: Arc<Handle>,
+    timeout: Option<Duration>,
+}
+
+/// What the clones and their futures share. Its end is the connection's.
+#[derive(Debug)]
+pub(super) struct Handle {
+    link: Arc<Link>,
+    greeting: Greeting,
+    limits: EventLimits,
+    pub(super) sleep: fn(Duration) -> Sleep,
+}
+
+impl Handle {
+    /// Has a command accepted, and sends it or sees that it is sent.
+    ///
+    /// A lone command goes out from here. With others outstanding it is the driver's to send, with
+    /// all that have come by then; but what is out-of-band passes them.
+    pub(super) fn begin<P: Outstanding>(&self, plan: P::Plan, passes: bool) -> Result<P, Refusal> {
+        let hub = &self.link.hub;
+        let alone = passes || hub.inspect(|connection| connection.is_idle());
+        let pending = P::begin(hub, plan)?;
+        match alone {
+            true => self.link.send(),
+            false => self.link.wake_driver(),
+        }
+        Ok(pending)
+    }
+}
+
+impl Drop for Handle {
+    fn drop(&mut self) {
+        self.link.finish();
+    }
+}
+
+impl Client {
+    pub(super) fn new(
+        link: Arc<Link>,
+        greeting: Greeting,
+        options: &Options,
+        sleep: fn(Duration) -> Sleep,
+    ) -> Self {
+        let handle = Handle { link, greeting, limits: options.event_limits, sleep };
+        Self { handle: Arc::new(handle), timeout: options.command_timeout }
+    }
+
+    /// This connection with another timeout for the commands of this handle; `None` for none.
+    #[must_use]
+    pub fn with_timeout(&self, timeout: impl Into<Option<Duration>>) -> Self {
+        Self { handle: self.handle.clone(), timeout: timeout.into() }
+    }
+
+    /// Executes a command and waits for what it returns.
+    ///
+    /// # Errors
+    ///
+    /// An [`Error`] tells the server's error, a refusal of ours, a connection that ended (and
+    /// whether the command may have run) and the timeout apart.
+    pub fn execute<C: Command>(&self, command: &C) -> Execute<C::Return> {
+        self.run(Request::of(command), C::decode)
+    }
+
+    /// Executes a command out-of-band: it overtakes all others, in the queue and at the server.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute). It is refused unless the builder asked for out-of-band
+    /// execution and the server offers it.
+    pub fn execute_oob<C: Command>(&self, command: &C) -> Execute<C::Return> {
+        self.run(Request::of(command).out_of_band(), C::decode)
+    }
+
+    /// Executes a command with a descriptor, for `getfd` and `add-fd`. The descriptor is closed
+    /// here once it is sent, or cannot be.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute). It is refused where the transport is no Unix socket.
+    pub fn execute_with_fd<C: Command>(
+        &self,
+        command: &C,
+        descriptor: impl Into<OwnedFd>,
+    ) -> Execute<C::Return> {
+        self.run(Request::of(command).descriptor(descriptor.into()), C::decode)
+    }
+
+    /// Executes a command and waits for both its return and an event, in whichever order they come.
+    ///
+    /// The event cannot be missed, nor lost to a full queue: `matches` is shown every event from
+    /// the command's first byte on; one that came before does not count. It is called by the driver,
+    /// so it should be quick, and it must not call this client. It owns what it looks for:
+    /// `let id = id.to_owned();`, then `move |event| …`.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute): an error of the command's ends the wait. The timeout is for
+    /// both. A panic in `matches` is [`Error::MatcherPanicked`].
+    pub fn execute_until<C: Command>(
+        &self,
+        command: &C,
+        matches: impl Fn(&Event) -> bool + Send + Sync + 'static,
+    ) -> ExecuteUntil<C::Return> {
+        let prepared = Request::of(command).prepare();
+        let handle = self.handle.clone();
+        ExecuteUntil::new(handle, self.timeout, prepared, Box::new(matches), C::decode)
+    }
+
+    /// Executes a command without a type of its own and waits for what it returns, as raw JSON.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub fn execute_request<A: Serialize>(&self, request: Request<A, OwnedFd>) -> Execute<Raw> {
+        self.run(request, Ok)
+    }
+
+    /// Executes a query by its name, with or without the prefix `query-`: `status` stands for
+    /// `query-status`.
+    ///
+    /// # Errors
+    ///
+    /// As [`execute`](Self::execute).
+    pub fn query(&self, name: &str) -> Execute<Raw> {
+        let name: Cow<'static, str> = match name.starts_with("query-") {
+            true => name.to_owned().into(),
+            false => format!("query-{name}").into(),
+        };
+        self.execute_request(Request::new(name))
+    }
+
+    /// All events from now on.
+    pub fn events(&self) -> Events {
+        self.events_with(self.handle.limits)
+    }
+
+    /// All events from now on, with a queue of another size.
+    pub fn events_with(&self, limits: EventLimits) -> Events {
+        self.to_events(self.link().hub.subscribe(limits))
+    }
+
+    /// Waits until no command waits for its turn and no reply is owed, those to commands that
+    /// nobody waits for any more included; `None` waits as long as it takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle.
+    pub async fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
+        let idle = self.link().hub.idle();
+        within(self.handle.sleep, timeout.into(), idle).await.ok_or(Error::StillBusy)
+    }
+
+    /// What the server said first: its version and its capabilities.
+    pub fn greeting(&self) -> &Greeting {
+        &self.handle.greeting
+    }
+
+    /// Waits until the connection has ended, and tells how.
+    pub async fn closed(&self) -> CloseReason {
+        self.link().hub.closed().await
+    }
+
+    /// How the connection ended; `None` while it lives.
+    pub fn close_reason(&self) -> Option<CloseReason> {
+        self.link().hub.inspect(|connection| connection.close_reason().cloned())
+    }
+
+    /// Closes the connection in an orderly way, for all clones: new commands are refused, those
+    /// not sent end as [`Error::NotSent`], and the replies in flight are awaited for at most
+    /// `timeout`.
+    ///
+    /// If its future is dropped before it has ended, closing goes on, without a deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::StillBusy`] where replies were still owed then. The connection is closed either way.
+    pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
+        let link = self.link();
+        link.hub.close();
+        link.wake_driver();
+        let closed = within(self.handle.sleep, Some(timeout), link.hub.closed()).await;
+        link.finish();
+        closed.map(|_| ()).ok_or(Error::StillBusy)
+    }
+
+    pub(super) fn to_events(&self, subscription: Subscription) -> Events {
+        Events::new(subscription, self.handle.sleep)
+    }
+
+    fn run<A: Serialize, T>(
+        &self,
+        request: Request<A, OwnedFd>,
+        decode: fn(Raw) -> Result<T, qmp_proto::DecodeError>,
+    ) -> Execute<T> {
+        Execute::new(self.handle.clone(), self.timeout, request.prepare(), decode)
+    }
+
+    fn link(&self) -> &Link {
+        &self.handle.link
+    }
+}

@@ -1,0 +1,48 @@
+//! A subscriber's events, as a stream.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_lite::{Stream, StreamExt};
+use qmp_proto::Event;
+
+use super::runtime::{Sleep, within};
+use crate::events::{Lagged, Subscription};
+
+/// All events since the subscription, in order; it ends with the connection.
+///
+/// Each subscriber has a queue of its own, bounded in number and bytes
+/// ([`EventLimits`](crate::EventLimits)): one that is too slow loses its own oldest events, finds
+/// `Err(Lagged(n))` in their place, and delays nobody.
+///
+/// It keeps nothing alive: when the last [`Client`](super::Client) is dropped, the connection ends,
+/// and the stream after the events that had come by then. Dropping a future that waits for the next
+/// event loses none.
+#[must_use = "streams do nothing unless polled"]
+#[derive(Debug)]
+pub struct Events {
+    subscription: Subscription,
+    sleep: fn(Duration) -> Sleep,
+}
+
+impl Events {
+    pub(super) fn new(subscription: Subscription, sleep: fn(Duration) -> Sleep) -> Self {
+        Self { subscription, sleep }
+    }
+
+    /// The next event if it comes within `timeout`; `None` if not, or if there will be none.
+    ///
+    /// Zero takes what is there and does not wait.
+    pub async fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Lagged>> {
+        within(self.sleep, Some(timeout), self.next()).await.flatten()
+    }
+}
+
+impl Stream for Events {
+    type Item = Result<Event, Lagged>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.subscription.poll_next(context.waker())
+    }
+}

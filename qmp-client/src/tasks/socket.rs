@@ -1,0 +1,85 @@
+//! A stream socket, at the reactor that smol and async-std share.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+
+use async_io::Async;
+use rustix::net::{RecvFlags, Shutdown};
+
+use super::transport::Transport;
+use crate::connect::Opened;
+use crate::descriptors;
+
+/// Its mode does not matter: each call says itself that it must not block.
+#[derive(Debug)]
+pub(super) struct Socket {
+    socket: Async<OwnedFd>,
+    descriptors: bool,
+    /// The last read did not fill its buffer, so there is nothing to read until the reactor says so.
+    drained: AtomicBool,
+}
+
+impl Socket {
+    pub(super) fn new(opened: Opened) -> io::Result<Self> {
+        let Opened { socket, descriptors } = opened;
+        let socket = Async::new_nonblocking(socket)?;
+        Ok(Self { socket, descriptors, drained: AtomicBool::new(false) })
+    }
+}
+
+impl Transport for Socket {
+    fn try_send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<usize> {
+        descriptors::send(self.socket.as_fd(), bytes, descriptor)
+    }
+
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+        descriptor: Option<BorrowedFd<'_>>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            match self.try_send(bytes, descriptor) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.socket.poll_writable(context))?;
+                }
+                outcome => return Poll::Ready(outcome),
+            }
+        }
+    }
+
+    fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if self.drained.load(Ordering::Relaxed) {
+                ready!(self.socket.poll_readable(context))?;
+                self.drained.store(false, Ordering::Relaxed);
+            }
+            let received = rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT);
+            match received.map_err(io::Error::from) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.drained.store(true, Ordering::Relaxed);
+                }
+                Ok((length, _)) => {
+                    self.drained.store(0 < length && length < buffer.len(), Ordering::Relaxed);
+                    return Poll::Ready(Ok(length));
+                }
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    fn carries_descriptors(&self) -> bool {
+        self.descriptors
+    }
+
+    fn shut_down(&self) {
+        // It fails where the peer is gone already.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+    }
+}

@@ -1,0 +1,60 @@
+//! A QMP client for [smol]: connect to QEMU, run commands, wait for events.
+//!
+//! ```no_run
+//! use qmp_smol::commands::{Cont, QueryStatus, Quit};
+//! use qmp_smol::process::Command;
+//!
+//! smol::block_on(async {
+//!     let mut qemu = Command::new("qemu-system-x86_64");
+//!     qemu.args(["-machine", "none", "-nodefaults", "-display", "none", "-S"]);
+//!     let (client, mut child) = qmp_smol::spawn(qemu).await?;
+//!     println!("{:?}", client.execute(&QueryStatus).await?.status);
+//!     client.execute(&Cont).await?;
+//!     client.execute(&Quit).await?;
+//!     child.status().await?;
+//!     Ok::<(), Box<dyn std::error::Error>>(())
+//! })?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - [`connect`] takes what stands behind `-qmp` on QEMU's command line; [`spawn`] starts QEMU
+//!   itself; [`Builder`] has the options.
+//! - [`Client`] is cloned into as many tasks as you like. Its futures can be dropped at any time.
+//! - [`Events`] is a subscriber's stream. `connect_with_events` misses none.
+//! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
+//!   [`Client::execute_request`] does without a type.
+//!
+//! Each connection has a task on smol's global executor, its [`Driver`]. To run it on an executor of
+//! your own, a `LocalExecutor` say, take it from
+//! [`Builder::connect_with_driver`](tasks::Builder::connect_with_driver).
+//!
+//! # Features
+//!
+//! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
+//! - `tracing`: connections are logged with the target `qmp`, their secrets replaced.
+
+#![forbid(unsafe_code)]
+
+use std::time::Duration;
+
+pub use qmp_client::names::*;
+pub use qmp_client::tasks::{self, Client, Driver, Events, Execute, ExecuteUntil, process};
+use qmp_client::tasks::{Runtime, Sleep};
+
+/// smol's global executor and its timers.
+#[derive(Debug)]
+pub enum Smol {}
+
+impl Runtime for Smol {
+    fn spawn(driver: Driver) {
+        smol::spawn(driver).detach();
+    }
+
+    fn sleep(time: Duration) -> Sleep {
+        Box::pin(async move {
+            smol::Timer::after(time).await;
+        })
+    }
+}
+
+qmp_client::adapter!(Smol);
