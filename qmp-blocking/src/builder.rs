@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use qmp_client::connect::{Opened, open};
+use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
 use qmp_proto::Greeting;
 
@@ -14,6 +15,7 @@ use crate::background;
 use crate::client::Client;
 use crate::event_iterator::Events;
 use crate::line::{Line, Progress};
+use crate::listener::Listener;
 
 /// The options of a connection. [`connect`](crate::connect) and its kin take the defaults.
 ///
@@ -136,6 +138,22 @@ impl Builder {
         writer: impl Write + Send + 'static,
     ) -> Result<Client, ConnectError> {
         Ok(self.begin(pump::socket_for(reader, writer)?, Instant::now())?.0)
+    }
+
+    /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
+    /// which 0 is any free one and no host is this machine alone.
+    ///
+    /// A socket file at the path where nobody listens, as a killed process leaves it, is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Io`], with the address in its text: somebody listens there, or nothing can.
+    pub fn listen(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<Listener, ConnectError> {
+        let address = address.try_into().map_err(Into::into)?;
+        Ok(Listener::new(ListenSocket::bind(&address)?, self.clone()))
     }
 
     /// Starts QEMU and connects to it over an inherited socket: there is no path to agree on, and

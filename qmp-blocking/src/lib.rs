@@ -15,7 +15,8 @@
 //! ```
 //!
 //! - [`connect`] takes what stands behind `-qmp` on QEMU's command line; [`spawn`] starts QEMU
-//!   itself; [`from_stream`] takes a socket that you have; [`Builder`] has the options.
+//!   itself; [`listen`] waits for one that connects to us; [`from_stream`] takes a socket that you
+//!   have; [`Builder`] has the options.
 //! - [`Client`] is cloned into as many threads as you like.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
 //! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
@@ -43,6 +44,7 @@ mod builder;
 mod client;
 mod event_iterator;
 mod line;
+mod listener;
 mod nudge;
 pub mod server;
 mod turns;
@@ -55,6 +57,7 @@ use std::process::{Child, Command as Program};
 pub use builder::Builder;
 pub use client::Client;
 pub use event_iterator::Events;
+pub use listener::Listener;
 pub use qmp_client::names::*;
 
 /// Child processes: the standard library's.
@@ -83,6 +86,17 @@ pub fn connect_with_events(
     address: impl TryInto<Address, Error: Into<ConnectError>>,
 ) -> Result<(Client, Events), ConnectError> {
     Builder::new().connect_with_events(address)
+}
+
+/// Listens for QEMU, which connects to us: see [`Builder::listen`].
+///
+/// # Errors
+///
+/// As [`Builder::listen`].
+pub fn listen(
+    address: impl TryInto<Address, Error: Into<ConnectError>>,
+) -> Result<Listener, ConnectError> {
+    Builder::new().listen(address)
 }
 
 /// Connects to the Unix socket at `path`.

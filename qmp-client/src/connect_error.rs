@@ -8,7 +8,7 @@ use std::{error, fmt, io};
 
 use qmp_proto::CloseReason;
 
-use crate::address::AddressError;
+use crate::address::{Address, AddressError};
 use crate::connect::SocketError;
 
 /// Why connecting failed: which step was not reached.
@@ -31,6 +31,13 @@ pub enum ConnectError {
     /// The program ended before it was ready for commands. What it had to say of it is in its
     /// standard error.
     Exited(ExitStatus),
+    /// Nobody connected to where we listen until the deadline.
+    NobodyCame {
+        /// Where we listen.
+        address: Address,
+        /// How long it was waited for.
+        waited: Duration,
+    },
     /// Connected, and nothing came until the deadline.
     NoGreeting {
         /// How long it was waited for, the time to connect included.
@@ -57,6 +64,10 @@ impl fmt::Display for ConnectError {
             Self::Exited(status) => {
                 write!(f, "the program ended before it was ready for commands ({status})")
             }
+            Self::NobodyCame { address, waited } => write!(
+                f,
+                "nobody connected in {waited:.1?}: is QEMU running with -qmp {address},server=off?"
+            ),
             Self::NoGreeting { waited } => write!(
                 f,
                 "connected, but no greeting came in {waited:.1?}: another client may hold this \
@@ -84,7 +95,10 @@ impl error::Error for ConnectError {
             Self::NoSocket(error) => Some(error),
             Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
             Self::Ended(reason) => Some(reason),
-            Self::Exited(_) | Self::NoGreeting { .. } | Self::NoCapabilities { .. } => None,
+            Self::Exited(_)
+            | Self::NobodyCame { .. }
+            | Self::NoGreeting { .. }
+            | Self::NoCapabilities { .. } => None,
         }
     }
 }

@@ -1,17 +1,20 @@
 //! What every QMP adapter shares: the handle behind which callers meet, event queues, addresses,
 //! descriptors. No runtime, and no protocol: that is `qmp-proto`.
 //!
-//! An adapter (`qmp-blocking`) is what programs use; this crate is for those who write one. It has
+//! An adapter (`qmp-blocking`, `qmp-smol`, `qmp-async-std`) is what programs use; this crate is for those who write one. It has
 //!
 //! - [`Hub`]: the protocol's state behind a lock, with a slot for each reply and wakers for those
 //!   who wait;
 //! - [`Subscription`]: one subscriber's bounded queue of events;
 //! - [`Address`]: where a monitor listens, in QEMU's own words;
 //! - [`Recording`]: the messages of a connection, written down as they go by;
-//! - [`connect`] and [`descriptors`]: opening sockets under a deadline, and sending descriptors.
+//! - [`connect`], [`listen`], [`spawn`] and [`descriptors`]: opening sockets under a deadline, or
+//!   waiting for others to connect, starting QEMU, and sending descriptors;
+//! - `tasks` (with the feature `async`): the client for tasks, whatever runs them.
 //!
 //! # Features
 //!
+//! - `async`: the client for tasks.
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
 //!   the level TRACE; at DEBUG when one is ready for commands, and how it ended. A connection is
@@ -26,6 +29,7 @@ pub mod descriptors;
 mod error;
 mod events;
 mod hub;
+pub mod listen;
 pub mod options;
 mod pending;
 pub mod pump;

@@ -50,6 +50,7 @@ mod driver;
 mod events;
 mod execute;
 mod link;
+mod listener;
 mod open;
 mod runtime;
 mod scratch;
@@ -64,6 +65,7 @@ pub use driver::Driver;
 pub use events::Events;
 pub use execute::{Execute, ExecuteUntil};
 pub use futures_lite::io::{AsyncRead, AsyncWrite};
+pub use listener::Listener;
 pub use runtime::{Runtime, Sleep};
 pub use transport::Transport;
 

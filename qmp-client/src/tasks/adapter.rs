@@ -8,6 +8,9 @@ macro_rules! adapter {
         /// The options of a connection, and the ways to get one.
         pub type Builder = $crate::tasks::Builder<$runtime>;
 
+        /// Where QEMU connects to us.
+        pub type Listener = $crate::tasks::Listener<$runtime>;
+
         /// Connects to an [`Address`]($crate::Address), to what one wrote for `-qmp` on QEMU's
         /// command line, or to the Unix socket at a path.
         ///
@@ -29,6 +32,18 @@ macro_rules! adapter {
             address: impl TryInto<$crate::Address, Error: Into<$crate::ConnectError>>,
         ) -> Result<($crate::tasks::Client, $crate::tasks::Events), $crate::ConnectError> {
             Builder::new().connect_with_events(address).await
+        }
+
+        /// Listens for QEMU, which connects to us: see
+        /// [`Builder::listen`]($crate::tasks::Builder::listen).
+        ///
+        /// # Errors
+        ///
+        /// As [`Builder::listen`]($crate::tasks::Builder::listen).
+        pub async fn listen(
+            address: impl TryInto<$crate::Address, Error: Into<$crate::ConnectError>>,
+        ) -> Result<Listener, $crate::ConnectError> {
+            Builder::new().listen(address).await
         }
 
         /// Connects to the Unix socket at `path`.

@@ -14,6 +14,7 @@ use super::client::Client;
 use super::driver::Driver;
 use super::events::Events;
 use super::link::Link;
+use super::listener::Listener;
 use super::open::open;
 use super::runtime::{Runtime, within};
 use super::socket::Socket;
@@ -23,6 +24,7 @@ use super::transport::Transport;
 use crate::address::Address;
 use crate::connect::Opened;
 use crate::connect_error::ConnectError;
+use crate::listen::ListenSocket;
 use crate::options::{self, Options};
 
 /// The options of a connection. An adapter's `connect` and its kin take the defaults.
@@ -158,6 +160,24 @@ impl<R: Runtime> Builder<R> {
         transport: impl Transport,
     ) -> Result<(Client, Events, Driver), ConnectError> {
         self.begin(transport, Instant::now()).await
+    }
+
+    /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
+    /// which 0 is any free one and no host is this machine alone.
+    ///
+    /// A socket file at the path where nobody listens, as a killed process leaves it, is replaced.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::Io`], with the address in its text: somebody listens there, or nothing can.
+    pub async fn listen(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<Listener<R>, ConnectError> {
+        let address = address.try_into().map_err(Into::into)?;
+        // A host's name is looked up.
+        let socket = blocking::unblock(move || ListenSocket::bind(&address)).await?;
+        Ok(Listener::new(socket, self.clone())?)
     }
 
     /// Starts QEMU and connects to it over an inherited socket: there is no path to agree on, and

@@ -1,0 +1,90 @@
+//! Where QEMU connects to us.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use qmp_client::listen::ListenSocket;
+use qmp_client::{Address, ConnectError};
+use rustix::event::{PollFd, PollFlags};
+
+use crate::builder::Builder;
+use crate::client::{Client, deadline};
+use crate::event_iterator::Events;
+use crate::nudge::poll;
+
+/// Listens for QEMU, which connects to us: `-qmp unix:/run/vm.sock,server=off`.
+///
+/// With `-chardev socket,…,server=off,reconnect=1` it comes again when it was closed, each time as a
+/// new connection: [`accept`](Self::accept) it again. Any number of QEMUs may connect to one listener.
+///
+/// Dropped, it closes its socket, and removes its file if it made one; connections live on.
+///
+/// ```no_run
+/// let listener = qmp_blocking::listen("unix:/run/vm.sock")?;
+/// loop {
+///     let client = listener.accept(None)?;
+///     println!("{:?}", client.greeting().version);
+///     client.closed();
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok::<(), qmp_blocking::ConnectError>(())
+/// ```
+#[derive(Debug)]
+pub struct Listener {
+    socket: ListenSocket,
+    builder: Builder,
+}
+
+impl Listener {
+    pub(crate) fn new(socket: ListenSocket, builder: Builder) -> Self {
+        Self { socket, builder }
+    }
+
+    /// Where it listens, with the port that was free.
+    pub fn address(&self) -> &Address {
+        self.socket.address()
+    }
+
+    /// Waits for the next QEMU, so long at most (`None`: as long as it takes), and negotiates with it
+    /// under the builder's own deadline.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::NobodyCame`], and as [`connect`](crate::connect). The listener goes on.
+    pub fn accept(&self, timeout: impl Into<Option<Duration>>) -> Result<Client, ConnectError> {
+        Ok(self.accept_with_events(timeout)?.0)
+    }
+
+    /// As [`accept`](Self::accept), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub fn accept_with_events(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<(Client, Events), ConnectError> {
+        let start = Instant::now();
+        match self.next(deadline(timeout.into()))? {
+            Some(stream) => self.builder.from_stream_with_events(stream),
+            None => Err(ConnectError::NobodyCame {
+                address: self.address().clone(),
+                waited: start.elapsed(),
+            }),
+        }
+    }
+
+    fn next(&self, deadline: Option<Instant>) -> io::Result<Option<OwnedFd>> {
+        loop {
+            if let Some(stream) = self.socket.try_accept()? {
+                return Ok(Some(stream));
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], left);
+        }
+    }
+}

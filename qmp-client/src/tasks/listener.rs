@@ -1,0 +1,79 @@
+//! Where QEMU connects to us.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::{Duration, Instant};
+
+use async_io::Async;
+
+use super::builder::Builder;
+use super::client::Client;
+use super::events::Events;
+use super::runtime::{Runtime, within};
+use crate::address::Address;
+use crate::connect_error::ConnectError;
+use crate::listen::ListenSocket;
+
+/// Listens for QEMU, which connects to us: `-qmp unix:/run/vm.sock,server=off`.
+///
+/// With `-chardev socket,…,server=off,reconnect=1` it comes again when it was closed, each time as a
+/// new connection: [`accept`](Self::accept) it again. Any number of QEMUs may connect to one listener.
+///
+/// Dropped, it closes its socket, and removes its file if it made one; connections live on.
+#[derive(Debug)]
+pub struct Listener<R> {
+    socket: Async<ListenSocket>,
+    builder: Builder<R>,
+}
+
+impl<R: Runtime> Listener<R> {
+    pub(super) fn new(socket: ListenSocket, builder: Builder<R>) -> io::Result<Self> {
+        Ok(Self { socket: Async::new_nonblocking(socket)?, builder })
+    }
+
+    /// Where it listens, with the port that was free.
+    pub fn address(&self) -> &Address {
+        self.socket.get_ref().address()
+    }
+
+    /// Waits for the next QEMU, so long at most (`None`: as long as it takes), and negotiates with it
+    /// under the builder's own deadline. Its future can be dropped at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`ConnectError::NobodyCame`], and as [`Builder::connect`]. The listener goes on.
+    pub async fn accept(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<Client, ConnectError> {
+        Ok(self.accept_with_events(timeout).await?.0)
+    }
+
+    /// As [`accept`](Self::accept), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`accept`](Self::accept).
+    pub async fn accept_with_events(
+        &self,
+        timeout: impl Into<Option<Duration>>,
+    ) -> Result<(Client, Events), ConnectError> {
+        let start = Instant::now();
+        match within(R::sleep, timeout.into(), self.next()).await {
+            Some(stream) => self.builder.from_stream_with_events(stream?).await,
+            None => Err(ConnectError::NobodyCame {
+                address: self.address().clone(),
+                waited: start.elapsed(),
+            }),
+        }
+    }
+
+    async fn next(&self) -> io::Result<OwnedFd> {
+        loop {
+            if let Some(stream) = self.socket.get_ref().try_accept()? {
+                return Ok(stream);
+            }
+            self.socket.readable().await?;
+        }
+    }
+}
