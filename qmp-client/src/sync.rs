@@ -1,4 +1,12 @@
-//! What threads share, in one place, so that the tests of the locking can put their own in its stead.
+//! What threads share, in one place: the tests of the locking (`tests/locking.rs`, built with
+//! `--cfg qmp_shuttle`) have shuttle decide who runs when.
 
+#[cfg(not(qmp_shuttle))]
 pub(crate) use std::sync::atomic::{AtomicBool, Ordering};
+#[cfg(not(qmp_shuttle))]
 pub(crate) use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+#[cfg(qmp_shuttle)]
+pub(crate) use shuttle::sync::atomic::{AtomicBool, Ordering};
+#[cfg(qmp_shuttle)]
+pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -145,8 +145,20 @@ impl<R: Runtime> Builder<R> {
         reader: impl AsyncRead + Unpin + Send + 'static,
         writer: impl AsyncWrite + Unpin + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
-        let transport = Streams::new(reader, writer);
-        Ok(start::<R>(self.from_transport_with_driver(transport).await?))
+        Ok(start::<R>(self.from_io_with_driver(reader, writer).await?))
+    }
+
+    /// As [`from_io_with_events`](Self::from_io_with_events), with a driver to be run by yourself.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub async fn from_io_with_driver(
+        &self,
+        reader: impl AsyncRead + Unpin + Send + 'static,
+        writer: impl AsyncWrite + Unpin + Send + 'static,
+    ) -> Result<(Client, Events, Driver), ConnectError> {
+        self.begin(Streams::new(reader, writer), Instant::now()).await
     }
 
     /// Takes a transport of your own, and gives all events from the very first on, and a driver to be

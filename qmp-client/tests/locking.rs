@@ -1,0 +1,301 @@
+//! The hub's races, with shuttle in the place of std's locks: it tries many orders in which the tasks
+//! may run, and finds a wait that nothing ends.
+//!
+//! ```sh
+//! make shuttle
+//! ```
+#![cfg(qmp_shuttle)]
+#![allow(missing_docs, reason = "a test")]
+
+use std::future::Future;
+use std::time::Duration;
+
+use futures_lite::future::poll_once;
+use futures_lite::{FutureExt, StreamExt};
+use qmp_client::tasks::{Client, Driver, Events};
+use qmp_client::{Error, Lagged};
+use qmp_proto::commands::{Cont, QueryStatus, RunState, Stop};
+use qmp_proto::server::Machine;
+use qmp_proto::{CloseReason, Event, IoFailure, Refusal};
+use shuttle::future::{JoinHandle, block_on, spawn};
+use shuttle::sync::Arc;
+use shuttle::sync::atomic::{AtomicBool, Ordering};
+
+use support::{Builder, Wire};
+
+mod support;
+
+/// So many orders are tried of each test.
+const ORDERS: usize = 2_000;
+const LONG: Duration = Duration::from_secs(1);
+
+/// Runs a test in many orders, some at random and some with few switches of tasks.
+fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
+    shuttle::check_random(test.clone(), ORDERS);
+    shuttle::check_pct(test, ORDERS, 3);
+}
+
+/// A client that is connected to a machine, whose driver is not spawned yet.
+async fn connected(wire: &Wire) -> (Client, Events, Driver, JoinHandle<()>) {
+    let served = spawn(wire.clone().serve(Machine::new()));
+    let connected = Builder::new().from_transport_with_driver(wire.clone()).await;
+    let (client, events, driver) = connected.unwrap();
+    (client, events, driver, served)
+}
+
+/// A client that is connected to a machine, and its driver.
+async fn driven(wire: &Wire) -> (Client, Events, JoinHandle<CloseReason>, JoinHandle<()>) {
+    let (client, events, driver, served) = connected(wire).await;
+    (client, events, spawn(driver), served)
+}
+
+#[test]
+fn c13_callers_in_any_order_get_their_replies() {
+    check(|| {
+        block_on(async {
+            // So little room that every command is sent in pieces.
+            let wire = Wire::with_room(40);
+            let (client, events, driver, served) = driven(&wire).await;
+            drop(events);
+            let callers = [0; 3].map(|_| {
+                let client = client.clone();
+                spawn(async move {
+                    client.execute(&Stop).await.unwrap();
+                    assert_eq!(
+                        client.execute(&QueryStatus).await.unwrap().status,
+                        RunState::Prelaunch
+                    );
+                })
+            });
+            for caller in callers {
+                caller.await.unwrap();
+            }
+            client.wait_idle(None).await.unwrap();
+            drop(client);
+            assert_eq!(driver.await.unwrap(), CloseReason::Requested);
+            served.await.unwrap();
+        });
+    });
+}
+
+/// The server answers only when it has got them all: nothing but the callers wakes the driver.
+#[test]
+fn c13_a_command_beside_an_unanswered_one_is_sent() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let served = spawn(wire.clone().answer_together(3));
+            let connected = Builder::new().from_transport_with_driver(wire).await;
+            let (client, _, driver) = connected.unwrap();
+            let driver = spawn(driver);
+            let callers = [0; 3].map(|_| {
+                let client = client.clone();
+                spawn(async move { client.execute(&Stop).await.map(|_| ()) })
+            });
+            drop(client);
+            for caller in callers {
+                caller.await.unwrap().unwrap();
+            }
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c19_execute_against_close() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, _, driver, served) = driven(&wire).await;
+            let other = client.clone();
+            let caller = spawn(async move {
+                for _ in 0..2 {
+                    match other.execute(&Stop).await {
+                        Ok(_)
+                        | Err(Error::NotSent(CloseReason::Requested))
+                        | Err(Error::Refused(Refusal::Closing | Refusal::Closed(_))) => {}
+                        Err(error) => panic!("{error:?}"),
+                    }
+                }
+            });
+            assert_eq!(client.close(LONG).await, Ok(()));
+            caller.await.unwrap();
+            assert_eq!(client.closed().await, CloseReason::Requested);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c8_cancel_against_reply() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, _, driver, served) = driven(&wire).await;
+            let other = client.clone();
+            let caller = spawn(async move {
+                let mut given_up = other.execute(&Cont);
+                // Polled once, and dropped when it may have been sent, answered, or neither.
+                let polled = poll_once(&mut given_up).await;
+                shuttle::future::yield_now().await;
+                drop(given_up);
+                polled
+            });
+            assert!(client.execute(&QueryStatus).await.is_ok());
+            caller.await.unwrap();
+            client.wait_idle(None).await.unwrap();
+            assert!(client.execute(&QueryStatus).await.is_ok());
+            drop(client);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c14_subscribe_against_event() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, _, driver, served) = driven(&wire).await;
+            let other = client.clone();
+            let subscriber = spawn(async move {
+                let mut events = other.events();
+                other.execute(&Stop).await.unwrap();
+                let first: Result<Event, Lagged> = events.next().await.unwrap();
+                // Which of them it is, the other task has its say in.
+                assert!(["RESUME", "STOP"].contains(&first.unwrap().name()));
+                drop(events);
+            });
+            let events = client.events();
+            client.execute(&Cont).await.unwrap();
+            subscriber.await.unwrap();
+            drop(client);
+            let all: Vec<_> = events.collect().await;
+            assert!(!all.is_empty() && all.iter().all(Result::is_ok), "{all:?}");
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c15_a_watched_event_against_the_reply() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, _, driver, served) = driven(&wire).await;
+            let other = client.clone();
+            let noise = spawn(async move { other.execute(&QueryStatus).await.map(|_| ()) });
+            let until = client.execute_until(&Cont, |event| event.name() == "RESUME");
+            assert_eq!(until.await.unwrap().1.name(), "RESUME");
+            noise.await.unwrap().unwrap();
+            drop(client);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+/// The event comes before the reply, so whoever has the reply finds that the matcher has run.
+#[test]
+fn c15_a_matcher_against_who_else_hands_out() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, _, driver, served) = driven(&wire).await;
+            let seen = Arc::new(AtomicBool::new(false));
+            let sees = seen.clone();
+            let mut until = client.execute_until(&QueryStatus, move |event| {
+                // Others may run meanwhile.
+                shuttle::thread::yield_now();
+                sees.fetch_or(event.name() == "RESUME", Ordering::SeqCst);
+                event.name() == "RESUME"
+            });
+            assert!(poll_once(&mut until).await.is_none());
+            let until = spawn(until);
+            let other = client.clone();
+            let other = spawn(async move {
+                let mut given_up = other.execute(&Stop);
+                poll_once(&mut given_up).await;
+                shuttle::future::yield_now().await;
+            });
+            client.execute(&Cont).await.unwrap();
+            assert!(seen.load(Ordering::SeqCst));
+            until.await.unwrap().unwrap();
+            other.await.unwrap();
+            drop(client);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c18_last_drop_against_driver() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, events, driver, served) = driven(&wire).await;
+            let handles = [0; 2].map(|_| {
+                let client = client.clone();
+                spawn(async move { client.execute(&Cont).await.map(|_| ()) })
+            });
+            drop(client);
+            let collector = spawn(events.collect::<Vec<_>>());
+            for handle in handles {
+                handle.await.unwrap().unwrap();
+            }
+            assert_eq!(driver.await.unwrap(), CloseReason::Requested);
+            assert!(wire.is_shut());
+            assert!(!collector.await.unwrap().is_empty());
+            served.await.unwrap();
+        });
+    });
+}
+
+/// Everyone who waits learns it, whatever they wait for.
+#[test]
+fn c17_the_driver_dropped_against_everything() {
+    check(|| {
+        block_on(async {
+            let wire = Wire::new();
+            let (client, events, driver, served) = connected(&wire).await;
+            let gone = CloseReason::Failed(IoFailure::DriverGone);
+            let caller = client.clone();
+            let caller = spawn(async move { caller.execute(&Stop).await.map(|_| ()) });
+            let idle = client.clone();
+            let idle = spawn(async move { idle.wait_idle(None).await });
+            let closed = client.clone();
+            let closed = spawn(async move { closed.closed().await });
+            let collector = spawn(events.collect::<Vec<_>>());
+            // It runs for a while, and is dropped.
+            let while_it_runs = async { shuttle::future::yield_now().await };
+            driver.map_to_unit().or(while_it_runs).await;
+            match caller.await.unwrap() {
+                Ok(()) => {}
+                Err(
+                    Error::NotSent(reason)
+                    | Error::Unanswered(reason)
+                    | Error::Refused(Refusal::Closed(reason)),
+                ) => assert_eq!(reason, gone),
+                Err(error) => panic!("{error:?}"),
+            }
+            idle.await.unwrap().unwrap();
+            assert_eq!(closed.await.unwrap(), gone);
+            collector.await.unwrap();
+            drop(client);
+            served.await.unwrap();
+        });
+    });
+}
+
+trait ToUnit: Future + Sized {
+    async fn map_to_unit(self) {
+        self.await;
+    }
+}
+
+impl<F: Future> ToUnit for F {}
