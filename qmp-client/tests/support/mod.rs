@@ -1,5 +1,6 @@
 //! A connection in memory, and the embedded machine behind it.
 #![allow(dead_code, unreachable_pub, reason = "each test uses its part")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
 use std::collections::VecDeque;
 use std::future::{Future, poll_fn};
