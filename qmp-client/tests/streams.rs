@@ -1,6 +1,7 @@
 //! Any pair of streams: those that take a byte at a time, hold back what they took, or fail.
 #![cfg(not(qmp_shuttle))]
 #![allow(missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, reason = "a test's panic is its failure")]
 
 use std::io;
 use std::pin::{Pin, pin};

@@ -1,0 +1,62 @@
+//! A client on tokio, whose sockets and timers it uses: an adapter in a dozen lines.
+//!
+//! ```sh
+//! cargo run -p qmp-client --features async --example tokio -- /run/vm.sock
+//! ```
+#![forbid(unsafe_code)]
+
+use std::error::Error;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use futures_lite::StreamExt;
+use qmp_client::tasks::{Driver, Runtime, Sleep};
+use qmp_proto::commands::{Cont, QueryStatus, Stop};
+use tokio::net::UnixStream;
+use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
+
+/// tokio's tasks and timers.
+enum Tokio {}
+
+impl Runtime for Tokio {
+    fn spawn(driver: Driver) {
+        tokio::spawn(driver);
+    }
+
+    fn sleep(time: Duration) -> Sleep {
+        Box::pin(tokio::time::sleep(time))
+    }
+}
+
+/// Other adapters have `connect` and its kin from `qmp_client::adapter!`. Those would work here too,
+/// over smol's reactor; this takes tokio's own socket instead.
+type Builder = qmp_client::tasks::Builder<Tokio>;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    match run().await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run() -> Result<(), Box<dyn Error>> {
+    let path = std::env::args().nth(1).ok_or("which Unix socket?")?;
+    let (reader, writer) = UnixStream::connect(path).await?.into_split();
+    let builder = Builder::new().command_timeout(Duration::from_secs(10));
+    let (client, mut events) =
+        builder.from_io_with_events(reader.compat(), writer.compat_write()).await?;
+
+    // Both at once, from one task.
+    let (cont, stop) = tokio::join!(client.execute(&Cont), client.execute(&Stop));
+    (cont?, stop?);
+    println!("status {:?}", client.execute(&QueryStatus).await?.status);
+    drop(client);
+    while let Some(event) = events.next().await {
+        println!("event {}", event?.name());
+    }
+    Ok(())
+}
