@@ -52,7 +52,8 @@ async fn run() -> Result<(), Box<dyn Error>> {
 
     // Both at once, from one task.
     let (cont, stop) = tokio::join!(client.execute(&Cont), client.execute(&Stop));
-    (cont?, stop?);
+    cont?;
+    stop?;
     println!("status {:?}", client.execute(&QueryStatus).await?.status);
     drop(client);
     while let Some(event) = events.next().await {
