@@ -112,10 +112,13 @@ where
         }
     }
 
-    /// To drop them is all that can be done without waiting.
+    /// To drop them is all that can be done without waiting. The writer first: some readers wait, when
+    /// they are dropped, for what they have begun to read, and the server ends that when it is told.
     fn shut_down(&self) {
-        let (reader, writer) = (lock(&self.reader).take(), lock(&self.writer).take());
-        drop((reader, writer));
+        let writer = lock(&self.writer).take();
+        drop(writer);
+        let reader = lock(&self.reader).take();
+        drop(reader);
     }
 }
 
