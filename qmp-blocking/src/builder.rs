@@ -137,7 +137,20 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<Client, ConnectError> {
-        Ok(self.begin(pump::socket_for(reader, writer)?, Instant::now())?.0)
+        Ok(self.from_io_with_events(reader, writer)?.0)
+    }
+
+    /// As [`from_io`](Self::from_io), with all events from the connection's very first on.
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect).
+    pub fn from_io_with_events(
+        &self,
+        reader: impl Read + Send + 'static,
+        writer: impl Write + Send + 'static,
+    ) -> Result<(Client, Events), ConnectError> {
+        self.begin(pump::socket_for(reader, writer)?, Instant::now())
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
