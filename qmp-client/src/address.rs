@@ -81,7 +81,7 @@ pub enum Address {
     /// The two FIFOs `PATH.in`, into which the client writes, and `PATH.out`, from which it reads.
     Pipe(PathBuf),
     /// A terminal or serial line: the `/dev/pts/N` that QEMU names when it is started with
-    /// `-qmp pty`.
+    /// `-qmp pty`. What QEMU writes last, the reply to `quit` too, may be lost with it.
     Terminal(PathBuf),
     /// An open descriptor that this process inherited: a connected socket, as a rule.
     Fd(u32),
