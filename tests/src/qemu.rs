@@ -236,6 +236,12 @@ impl Server {
         pidfd_send_signal(&self.handle, signal).expect("it is not waited for yet");
     }
 
+    /// Ends it with `kill -9`.
+    pub fn kill(&mut self) {
+        self.signal(Signal::KILL);
+        assert!(!self.wait().success());
+    }
+
     /// Waits until it has ended.
     pub fn wait(&mut self) -> ExitStatus {
         let mut ended = [PollFd::new(&self.handle, PollFlags::IN)];

@@ -119,21 +119,41 @@ impl Server {
 #[must_use = "dropping it waits for its end"]
 pub struct Script {
     thread: Option<JoinHandle<()>>,
-    /// Dropped, it calls off the watchdog.
-    _watched: Sender<()>,
+    _watched: Watched,
+}
+
+/// A watchdog, until this is dropped: it ends the tests when somebody waits for ever.
+#[derive(Debug)]
+#[must_use = "dropping it calls off the watchdog"]
+pub struct Watched {
+    _call_off: Sender<()>,
+}
+
+impl Watched {
+    /// Watches a test from its thread.
+    pub fn new() -> Self {
+        let name = thread::current().name().unwrap_or("a test").to_owned();
+        let (call_off, called_off) = mpsc::channel();
+        thread::spawn(move || {
+            if called_off.recv_timeout(TOO_LONG) == Err(RecvTimeoutError::Timeout) {
+                eprintln!("{name} has not ended after {TOO_LONG:?}: somebody waits for ever");
+                process::abort();
+            }
+        });
+        Self { _call_off: call_off }
+    }
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Script {
     /// Starts a thread beside the test.
     pub fn start(script: impl FnOnce() + Send + 'static) -> Self {
-        let name = thread::current().name().unwrap_or("a test").to_owned();
-        let (watched, watch) = mpsc::channel();
-        thread::spawn(move || {
-            if watch.recv_timeout(TOO_LONG) == Err(RecvTimeoutError::Timeout) {
-                eprintln!("{name} has not ended after {TOO_LONG:?}: somebody waits for ever");
-                process::abort();
-            }
-        });
+        let watched = Watched::new();
         let thread = thread::Builder::new().name("script".to_owned()).spawn(script);
         Self { thread: Some(thread.expect("a thread")), _watched: watched }
     }

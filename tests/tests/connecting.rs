@@ -1,4 +1,4 @@
-//! C7, C9 and C20: from an address to a server that is ready for commands.
+//! C7 and C20: from an address to a server that is ready for commands.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
 use std::error::Error as _;
@@ -8,7 +8,6 @@ use std::time::{Duration, Instant};
 
 use qmp_blocking::{Builder, CloseReason, ConnectError, connect, connect_unix, from_stream};
 use qmp_tests::scripted::{Listener, PATIENCE, Peer, Script, Server, pair, run};
-use serde_json::Value;
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -23,49 +22,6 @@ fn error_of(script: impl FnOnce(&mut Peer) + Send + 'static) -> ConnectError {
 #[track_caller]
 fn assert_waited(waited: Duration) {
     assert!((SHORT..PATIENCE).contains(&waited), "it waited {waited:?}");
-}
-
-#[test]
-fn c9_negotiation_comes_first_and_by_itself() {
-    let mut ids = Vec::new();
-    for oob in [false, true] {
-        let (tell, told) = mpsc::channel();
-        let (socket, script) = pair(move |peer| {
-            peer.say_hello();
-            let negotiation = peer.expect("qmp_capabilities");
-            peer.reply(&negotiation, "{}");
-            tell.send((negotiation.arguments, negotiation.id)).unwrap();
-            assert_eq!(peer.serve(), ["stop"]);
-        });
-        let client = Builder::new().oob(oob).from_stream(socket).unwrap();
-        assert_eq!(client.greeting().version.as_ref().unwrap().qemu.major, 7);
-        run(&client, "stop").unwrap();
-        let (arguments, id) = told.recv_timeout(PATIENCE).unwrap();
-        let enabled = serde_json::json!({ "enable": ["oob"] });
-        assert_eq!(arguments, if oob { enabled } else { Value::Null });
-        ids.push(id);
-        drop(client);
-        script.join();
-    }
-    assert_ne!(ids[0], ids[1], "another connection's id");
-}
-
-#[test]
-fn c9_another_clients_replies_and_events_before_the_own_reply_do_no_harm() {
-    let server = Server::unix(|peer| {
-        peer.say_hello();
-        peer.send(r#"{"return": {}, "id": "gone"}{"return": {}}{"return": 7, "id": 1}"#);
-        peer.send(r#"{"error": {"class": "GenericError", "desc": "not yours"}}"#);
-        let negotiation = peer.expect("qmp_capabilities");
-        peer.event("EARLY", "{}");
-        peer.reply(&negotiation, "{}");
-        assert_eq!(peer.serve(), ["stop"]);
-    });
-    let (client, mut events) = qmp_blocking::connect_with_events(server.address()).unwrap();
-    run(&client, "stop").unwrap();
-    assert_eq!(events.next().unwrap().unwrap().name(), "EARLY");
-    drop(client);
-    server.join();
 }
 
 #[test]
@@ -107,21 +63,6 @@ fn c20_no_greeting() {
 }
 
 #[test]
-fn c20_no_capabilities() {
-    let error = error_of(|peer| {
-        peer.say_hello();
-        peer.expect("qmp_capabilities");
-        // Neither of these is the answer.
-        peer.event("STOP", "{}");
-        peer.send(r#"{"return": {}, "id": "another's"}"#);
-        peer.expect_eof();
-    });
-    let ConnectError::NoCapabilities { waited } = error else { panic!("{error:?}") };
-    assert_waited(waited);
-    assert!(error.to_string().contains("did not answer qmp_capabilities"), "{error}");
-}
-
-#[test]
 fn c20_a_server_that_goes_away_is_no_matter_of_time() {
     let eof = |mid_message| CloseReason::Eof { mid_message };
     for (script, expected) in [
@@ -137,20 +78,6 @@ fn c20_a_server_that_goes_away_is_no_matter_of_time() {
         assert!([expected, reset].contains(reason), "{reason:?}");
         script.join();
     }
-}
-
-#[test]
-fn c20_a_refused_negotiation_is_told_in_the_servers_words() {
-    let error = error_of(|peer| {
-        peer.say_hello();
-        let negotiation = peer.expect("qmp_capabilities");
-        peer.fail(&negotiation, "GenericError", "Capability oob is unavailable");
-        peer.expect_eof();
-    });
-    let text = error.to_string();
-    assert!(
-        text.ends_with("refused qmp_capabilities: GenericError: Capability oob is unavailable")
-    );
 }
 
 #[test]

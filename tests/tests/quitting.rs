@@ -11,57 +11,6 @@ use qmp_blocking::{
 };
 use qmp_tests::scripted::{PATIENCE, Peer, Server, pair, run};
 
-/// Over both transports.
-fn each(script: fn(&mut Peer), test: fn(&Server)) {
-    for server in [Server::unix(script), Server::tcp(script)] {
-        test(&server);
-        server.join();
-    }
-}
-
-#[test]
-fn c12_no_byte_follows_quit_and_every_other_command_ends_with_a_newline() {
-    let script = |peer: &mut Peer| {
-        let negotiation = peer.greet();
-        assert_eq!(negotiation.before, b"");
-        let stop = peer.expect("stop");
-        assert_eq!(stop.before, b"\n");
-        peer.reply(&stop, "{}");
-        let quit = peer.expect("quit");
-        assert_eq!(quit.before, b"\n");
-        assert_eq!(quit.raw.last(), Some(&b'}'));
-        peer.reply(&quit, "{}");
-        // The client is done, and has sent nothing more.
-        peer.finish_sending();
-        assert_eq!(peer.rest(), b"");
-    };
-    each(script, |server| {
-        let client = connect(server.address()).unwrap();
-        run(&client, "stop").unwrap();
-        client.execute(&Quit).unwrap();
-        assert_eq!(client.closed(), CloseReason::Quit);
-    });
-}
-
-#[test]
-fn c12_the_end_after_quit_is_the_expected_one() {
-    let script = |peer: &mut Peer| {
-        peer.greet();
-        let quit = peer.expect("quit");
-        peer.event("SHUTDOWN", r#"{"guest": false, "reason": "host-qmp-quit"}"#);
-        peer.reply(&quit, "{}");
-    };
-    each(script, |server| {
-        let (client, events) = connect_with_events(server.address()).unwrap();
-        client.execute(&Quit).unwrap();
-        assert_eq!(client.closed(), CloseReason::Quit);
-        assert_eq!(
-            events.map(|event| event.unwrap().name().to_owned()).collect::<Vec<_>>(),
-            ["SHUTDOWN"]
-        );
-    });
-}
-
 /// QEMU resets where it had not read all. What it said before has been read here by then.
 #[test]
 fn c12_a_reset_after_quit_is_the_expected_end_too() {

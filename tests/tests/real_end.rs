@@ -1,17 +1,14 @@
 //! How a connection ends when it is not by `quit`.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-use std::io::{self, Read};
-use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
 use qmp_blocking::commands::{HumanMonitorCommand, QueryStatus};
 use qmp_blocking::events::{Shutdown, ShutdownCause};
-use qmp_blocking::{Address, Client, CloseReason, Error, Refusal};
+use qmp_blocking::{Client, CloseReason, Error, Refusal};
 use qmp_proto::IoFailure;
-use qmp_tests::qemu::{Block, DEADLINE, Monitor, Setup, closed, next_event, patient, within};
+use qmp_tests::qemu::{Block, Monitor, Setup, closed, next_event, patient, within};
 use rustix::process::Signal;
 
 /// A reply of 8 MB, far more than the sockets between us hold.
@@ -27,58 +24,6 @@ fn check_sticky(client: &Client, reason: &CloseReason) {
     client.wait_idle(Duration::ZERO).unwrap();
     let mut events = client.events();
     assert!(within(move || events.next()).is_none());
-}
-
-/// Reads a stream up to a point, says so, and goes on when it is told to.
-struct Gate {
-    stream: UnixStream,
-    left: usize,
-    reached: Sender<()>,
-    go_on: Receiver<()>,
-}
-
-impl Read for Gate {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let length = self.stream.read(buffer)?;
-        if self.left > 0 {
-            self.left = self.left.saturating_sub(length);
-            if self.left == 0 {
-                self.reached.send(()).unwrap();
-                self.go_on.recv_timeout(DEADLINE).unwrap();
-            }
-        }
-        Ok(length)
-    }
-}
-
-#[test]
-fn c17_kill_9_in_the_middle_of_a_reply() {
-    let Some(setup) = Setup::q35() else { return };
-    let mut server = setup.monitor(Monitor::Unix).start();
-    let Address::Unix(path) = server.address() else { unreachable!() };
-    let stream = UnixStream::connect(path).unwrap();
-    let ((reached, is_reached), (go_on, may_go_on)) = (channel(), channel());
-    let writer = stream.try_clone().unwrap();
-    let gate = Gate { stream, left: 100_000, reached, go_on: may_go_on };
-    let client = patient().from_io(gate, writer).unwrap();
-
-    let callers: Vec<_> = (0..3)
-        .map(|_| {
-            let client = client.clone();
-            thread::spawn(move || client.execute(&DUMP).unwrap_err())
-        })
-        .collect();
-    is_reached.recv_timeout(DEADLINE).unwrap();
-    server.signal(Signal::KILL);
-    assert!(!server.wait().success());
-    go_on.send(()).unwrap();
-
-    let reason = CloseReason::Eof { mid_message: true };
-    for caller in callers {
-        let error = within(move || caller.join()).unwrap();
-        assert_eq!(error, Error::Unanswered(reason.clone()));
-    }
-    check_sticky(&client, &reason);
 }
 
 #[test]
@@ -163,36 +108,5 @@ fn c17_a_command_that_runs_while_qemu_is_killed_is_unanswered() {
         check_ended(&reason, monitor);
         assert_eq!(block.release().unwrap_err(), Error::Unanswered(reason.clone()));
         check_sticky(&client, &reason);
-    }
-}
-
-#[test]
-fn c19_close_awaits_the_replies_that_are_owed() {
-    let Some(setup) = Setup::q35() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    let block = Block::new(&client, server.folder());
-    let closing = client.clone();
-    let closing = thread::spawn(move || closing.close(DEADLINE));
-    block.release().unwrap();
-    within(move || closing.join()).unwrap().unwrap();
-    check_sticky(&client, &CloseReason::Requested);
-    // The server serves the next one.
-    server.connect().execute(&QueryStatus).unwrap();
-}
-
-#[test]
-fn c18_the_last_handle_dropped_lets_the_next_client_in() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    for _ in 0..50 {
-        let client = server.connect();
-        let clones = [client.clone(), client.clone()];
-        let events = client.events();
-        client.execute(&QueryStatus).unwrap();
-        drop((client, clones));
-        // The events that are kept do not hold the connection.
-        server.connect().execute(&QueryStatus).unwrap();
-        drop(events);
     }
 }

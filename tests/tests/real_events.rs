@@ -2,17 +2,11 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use qmp_blocking::commands::{
-    Cont, DeviceAdd, DeviceDel, QueryStatus, Quit, RunState, Stop, SystemPowerdown, SystemReset,
-};
-use qmp_blocking::events::{
-    self, DeviceDeleted, Powerdown, Reset, Resume, Shutdown, ShutdownCause,
-};
-use qmp_blocking::{
-    Client, CloseReason, Error, ErrorClass, Event, EventLimits, Events, Lagged, TypedEvent,
-};
+use qmp_blocking::commands::{Cont, Quit, Stop, SystemPowerdown, SystemReset};
+use qmp_blocking::events::{self, Powerdown, Reset, Resume, Shutdown, ShutdownCause};
+use qmp_blocking::{Client, CloseReason, Events, TypedEvent};
 use qmp_tests::qemu::{DEADLINE, Monitor, Setup, closed, next_event, patient, within};
 
 #[track_caller]
@@ -83,30 +77,6 @@ fn c14_events_come_while_nobody_calls() {
 }
 
 #[test]
-fn c14_a_slow_subscriber_loses_its_oldest_events_and_is_told_how_many() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    let mut slow = client.events_with(EventLimits { events: 3, ..EventLimits::default() });
-    let mut other = client.events();
-    for _ in 0..10 {
-        client.execute(&Cont).unwrap();
-        client.execute(&Stop).unwrap();
-    }
-    client.execute(&SystemPowerdown).unwrap();
-    for _ in 0..10 {
-        next::<Resume>(&mut other);
-        next::<events::Stop>(&mut other);
-    }
-    next::<Powerdown>(&mut other);
-    assert_eq!(slow.next_timeout(DEADLINE).unwrap().unwrap_err(), Lagged(18));
-    next::<Resume>(&mut slow);
-    next::<events::Stop>(&mut slow);
-    next::<Powerdown>(&mut slow);
-    assert!(slow.next_timeout(Duration::ZERO).is_none());
-}
-
-#[test]
 fn events_bear_the_time_at_which_they_happened() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Unix).start();
@@ -118,85 +88,4 @@ fn events_bear_the_time_at_which_they_happened() {
     let at = next_event(&mut events).timestamp().unwrap();
     let at = at.seconds as u128 * 1_000_000 + at.microseconds as u128;
     assert!((before..=now()).contains(&at), "{before} {at}");
-}
-
-fn deletes(id: &'static str) -> impl Fn(&Event) -> bool {
-    move |event| match event.parse_as::<DeviceDeleted>() {
-        Some(deleted) => deleted.unwrap().device.as_deref() == Some(id),
-        None => false,
-    }
-}
-
-#[test]
-fn c15_devices_are_gone_when_execute_until_returns() {
-    let Some(setup) = Setup::q35() else { return };
-    let setup = setup.args(["-device", "qemu-xhci,id=xhci,p2=8,p3=8"]);
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = &server.connect();
-    thread::scope(|scope| {
-        for id in ["first", "second", "third", "fourth"] {
-            scope.spawn(move || {
-                for _ in 0..10 {
-                    plug_and_unplug(client, id);
-                }
-            });
-        }
-    });
-}
-
-fn plug_and_unplug(client: &Client, id: &'static str) {
-    let (name, bus) = (Some(id), Some("xhci.0"));
-    let add =
-        DeviceAdd { driver: "usb-tablet", id: name, bus, properties: serde_json::Map::default() };
-    client.execute(&add).unwrap();
-    let (_, event) = client.execute_until(&DeviceDel { id }, deletes(id)).unwrap();
-    let deleted = event.parse_as::<DeviceDeleted>().unwrap().unwrap();
-    assert_eq!(deleted.path, format!("/machine/peripheral/{id}"));
-    // Now it is gone indeed.
-    let again = client.execute(&DeviceDel { id }).unwrap_err();
-    let Error::Command(error) = again else { panic!("{again:?}") };
-    assert_eq!(error.class, ErrorClass::DeviceNotFound);
-}
-
-#[test]
-fn c15_an_error_of_the_command_ends_the_wait() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    let outcome = client.execute_until(&DeviceDel { id: "nobody" }, deletes("nobody"));
-    let Err(Error::Command(error)) = outcome else { panic!("{outcome:?}") };
-    assert_eq!(error.class, ErrorClass::DeviceNotFound);
-}
-
-#[test]
-fn c15_an_event_before_the_reply_is_not_missed() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    for _ in 0..100 {
-        client.execute_until(&Cont, |event| event.name() == "RESUME").unwrap();
-        client.execute_until(&Stop, |event| event.name() == "STOP").unwrap();
-    }
-    assert_eq!(client.execute(&QueryStatus).unwrap().status, RunState::Paused);
-}
-
-#[test]
-fn c15_the_end_of_the_connection_ends_the_wait() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    let waiting = client.clone();
-    let waiting = thread::spawn(move || waiting.execute_until(&Quit, |_| false));
-    let error = within(move || waiting.join()).unwrap().unwrap_err();
-    assert_eq!(error, Error::Closed(CloseReason::Quit));
-}
-
-#[test]
-fn c15_a_matcher_that_panics_fails_that_call_alone() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    let outcome = client.execute_until(&Cont, |_| panic!("as the test wants it"));
-    assert_eq!(outcome.unwrap_err(), Error::MatcherPanicked);
-    client.execute_until(&Stop, |event| event.name() == "STOP").unwrap();
 }

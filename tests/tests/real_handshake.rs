@@ -50,15 +50,6 @@ fn c9_all_of_them_with_oob() {
 }
 
 #[test]
-fn c9_spawned() {
-    let Some(setup) = Setup::bare() else { return };
-    let (client, _, mut server) = setup.spawn(&patient());
-    check_machine(&client);
-    client.execute(&qmp_blocking::commands::Quit).unwrap();
-    assert!(server.wait().success());
-}
-
-#[test]
 fn c9_storage_daemon_plain_and_pretty() {
     let Some(setup) = Setup::storage_daemon() else { return };
     let setup = setup.monitor(Monitor::Unix).monitor(Monitor::Tcp).pretty();
@@ -75,17 +66,6 @@ fn c9_each_client_of_a_monitor_is_greeted() {
     for oob in [false, true, false, true] {
         check_machine(&patient().oob(oob).connect(server.address()).unwrap());
     }
-}
-
-#[test]
-fn c7_a_human_monitor_is_named() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.human().monitor(Monitor::Unix).start();
-    let error = patient().connect(server.address()).unwrap_err();
-    assert!(
-        matches!(error, ConnectError::Ended(CloseReason::NotQmp(NotQmp::HumanMonitor))),
-        "{error}"
-    );
 }
 
 #[test]

@@ -163,17 +163,3 @@ fn c10_without_negotiation_it_is_refused_here() {
     assert_eq!(refused, Error::Refused(Refusal::OobNotNegotiated));
     client.execute(&YANK).unwrap();
 }
-
-#[test]
-fn c10_a_command_that_may_not_go_out_of_band_is_an_error_of_that_call_alone() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = patient().oob(true).connect(server.address()).unwrap();
-    let outcome = client.execute_oob(&QueryVersion);
-    assert!(
-        matches!(&outcome, Err(Error::Command(error)) if error.desc.contains("OOB")),
-        "{outcome:?}"
-    );
-    yank(&client);
-    client.execute(&QueryVersion).unwrap();
-}

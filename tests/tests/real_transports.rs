@@ -1,9 +1,8 @@
-//! A small session over every transport that QEMU has for a monitor.
+//! A QEMU that connects to us, its standard streams, and two monitors of one machine.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
 use std::net::TcpListener;
-use std::os::fd::AsRawFd;
-use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::net::UnixListener;
 use std::process::Stdio;
 
 use qmp_blocking::commands::{Cont, QueryStatus, Quit, RunState, Stop};
@@ -30,40 +29,6 @@ fn start_and_stop(client: &Client, events: &mut Events) {
     assert_eq!(client.execute(&QueryStatus).unwrap().status, RunState::Paused);
 }
 
-fn session_over(monitor: Monitor) {
-    let Some(setup) = Setup::bare() else { return };
-    let mut server = setup.monitor(monitor).start();
-    let client = server.connect();
-    session(&client, &mut server);
-}
-
-#[test]
-fn unix() {
-    session_over(Monitor::Unix);
-}
-
-#[test]
-fn abstract_unix() {
-    session_over(Monitor::Abstract);
-}
-
-#[test]
-fn tcp() {
-    session_over(Monitor::Tcp);
-}
-
-#[test]
-fn pipe() {
-    session_over(Monitor::Pipe);
-}
-
-#[test]
-fn spawned() {
-    let Some(setup) = Setup::bare() else { return };
-    let (client, _, mut server) = setup.spawn(&patient());
-    session(&client, &mut server);
-}
-
 #[test]
 fn standard_streams_of_a_child() {
     let Some(setup) = Setup::bare() else { return };
@@ -72,16 +37,6 @@ fn standard_streams_of_a_child() {
     let mut server = setup.start_at_once();
     let (reader, writer) = (server.child().stdout.take(), server.child().stdin.take());
     let client = patient().from_io(reader.unwrap(), writer.unwrap()).unwrap();
-    session(&client, &mut server);
-}
-
-#[test]
-fn an_open_descriptor_by_its_number() {
-    let Some(setup) = Setup::bare() else { return };
-    let mut server = setup.monitor(Monitor::Unix).start();
-    let Address::Unix(path) = server.address().clone() else { unreachable!() };
-    let stream = UnixStream::connect(path).unwrap();
-    let client = patient().connect(format!("fd:{}", stream.as_raw_fd())).unwrap();
     session(&client, &mut server);
 }
 

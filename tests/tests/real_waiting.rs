@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use qmp_blocking::commands::QueryStatus;
 use qmp_blocking::{Address, Builder, Client, CloseReason, ConnectError, Error};
-use qmp_tests::qemu::{Block, DEADLINE, Monitor, Server, Setup, find, patient, within};
+use qmp_tests::qemu::{Block, Monitor, Server, Setup, find, patient, within};
 
 fn path_of(server: &Server) -> &std::path::Path {
     let Address::Unix(path) = server.address() else { unreachable!() };
@@ -67,21 +67,6 @@ fn c20_a_second_client_waits_until_the_first_leaves() {
 }
 
 #[test]
-fn c20_waiting_holds_one_connection_and_leaves_the_server_as_it_was() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let first = server.connect();
-    let hasty = Builder::new().deadline(Duration::from_millis(300));
-    let error = hasty.connect(server.address()).unwrap_err();
-    assert!(matches!(error, ConnectError::NoGreeting { .. }), "{error}");
-    assert!(error.to_string().contains("another client"), "{error}");
-    check(&first);
-    drop(first);
-    // What waited in vain is still in the backlog; the server sees that it is gone.
-    check(&server.connect());
-}
-
-#[test]
 fn c20_a_full_backlog_is_waited_for_too() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Unix).start();
@@ -120,23 +105,6 @@ fn fill_backlog(path: &std::path::Path) -> Vec<rustix::fd::OwnedFd> {
 }
 
 #[test]
-fn c20_a_server_that_is_busy_answers_no_qmp_capabilities_until_it_is_not() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).monitor(Monitor::Unix).start();
-    let [first, second] = server.addresses() else { unreachable!() };
-    let first = patient().connect(first).unwrap();
-    let block = Block::new(&first, server.folder());
-    let hasty = Builder::new().deadline(Duration::from_millis(300));
-    let error = hasty.connect(second).unwrap_err();
-    assert!(matches!(error, ConnectError::NoCapabilities { .. }), "{error}");
-    thread::scope(|scope| {
-        let patient = scope.spawn(|| patient().connect(second).unwrap());
-        block.release().unwrap();
-        check(&patient.join().unwrap());
-    });
-}
-
-#[test]
 fn c6_the_reply_to_a_client_that_has_left_is_not_taken_for_ours() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Unix).start();
@@ -157,23 +125,6 @@ fn c6_the_reply_to_a_client_that_has_left_is_not_taken_for_ours() {
             next.query("named-block-nodes").unwrap().parse().unwrap();
         assert!(nodes.iter().any(|node| node["node-name"] == "blocked"));
     });
-}
-
-#[test]
-fn c8_after_a_timeout_the_connection_is_as_good_as_before() {
-    let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor(Monitor::Unix).start();
-    let client = server.connect();
-    let block = Block::new(&client, server.folder());
-    let hasty = client.with_timeout(Duration::from_millis(50));
-    for _ in 0..5 {
-        assert_eq!(hasty.execute(&QueryStatus).unwrap_err(), Error::TimedOut { sent: true });
-    }
-    let idle = client.wait_idle(Duration::from_millis(50));
-    assert_eq!(idle, Err(Error::StillBusy));
-    block.release().unwrap();
-    client.wait_idle(DEADLINE).unwrap();
-    check(&client);
 }
 
 #[test]

@@ -1,92 +1,16 @@
-//! The ways to a server beside a Unix socket's path: TCP, pipes, fifos, inherited descriptors.
+//! Fifos that are opened late or are not there, and streams that fail.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::AsRawFd;
 use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qmp_blocking::{
-    Address, Builder, Client, CloseReason, ConnectError, Error, connect, connect_tcp, from_io,
-    from_stream,
-};
+use qmp_blocking::{Address, Builder, Client, CloseReason, ConnectError, Error, connect, from_io};
 use qmp_tests::qemu::make_fifo;
-use qmp_tests::scripted::{PATIENCE, Peer, Script, Server, event_text, pair, pipes, run};
+use qmp_tests::scripted::{PATIENCE, Peer, Script, event_text, pipes, run};
 use rustix::fs::{Mode, OFlags};
-
-/// The story: commands, some of them at once, an event, and the end.
-fn script(peer: &mut Peer) {
-    peer.greet();
-    let [first, second] = [peer.command(), peer.command()];
-    peer.reply(&second, &format!("\"{}\"", second.name));
-    peer.event("STOP", "{}");
-    peer.reply(&first, &format!("\"{}\"", first.name));
-    let big = peer.expect("big");
-    peer.reply(&big, &format!("\"{}\"", "x".repeat(1_000_000)));
-    peer.expect_eof();
-}
-
-fn tell(client: Client) {
-    let mut events = client.events();
-    thread::scope(|scope| {
-        for name in ["one", "two"] {
-            let client = &client;
-            let quoted = format!("\"{name}\"");
-            scope.spawn(move || assert_eq!(run(client, name).unwrap().as_str(), Ok(&*quoted)));
-        }
-    });
-    assert_eq!(events.next().unwrap().unwrap().name(), "STOP");
-    assert_eq!(run(&client, "big").unwrap().as_str().unwrap().len(), 1_000_002);
-    drop(client);
-    assert!(events.next().is_none());
-}
-
-#[test]
-fn tcp() {
-    let server = Server::tcp(script);
-    tell(connect(server.address()).unwrap());
-    server.join();
-    let server = Server::tcp(script);
-    let Address::Tcp { host, port } = server.address().parse().unwrap() else { unreachable!() };
-    tell(connect_tcp(host, port).unwrap());
-    server.join();
-}
-
-#[test]
-fn a_given_socket_in_either_mode() {
-    for nonblocking in [false, true] {
-        let (socket, script) = pair(script);
-        socket.set_nonblocking(nonblocking).unwrap();
-        tell(from_stream(socket).unwrap());
-        script.join();
-    }
-}
-
-#[test]
-fn two_pipes() {
-    let (reader, writer, script) = pipes(script);
-    tell(from_io(reader, writer).unwrap());
-    script.join();
-}
-
-#[test]
-fn two_fifos() {
-    let server = Server::fifos(|peer| {
-        peer.greet();
-        let command = peer.expect("stop");
-        peer.reply(&command, "{}");
-        peer.expect("last");
-        // The end of a fifo is where nobody writes into it any more: QEMU has ended.
-    });
-    let client = connect(server.address()).unwrap();
-    run(&client, "stop").unwrap();
-    let error = run(&client, "last").unwrap_err();
-    let ended = CloseReason::Eof { mid_message: false };
-    assert_eq!(error, Error::Unanswered(ended));
-    server.join();
-}
 
 /// Connects to fifos of which only the first is open at the server's; opens the second when the
 /// client has.
@@ -150,29 +74,6 @@ fn c20_missing_fifos_are_named() {
     make_fifo(&path.with_extension("out"));
     let unread = format!("nobody reads the fifo: is QEMU running with -qmp pipe:{shown}?");
     assert!(text().ends_with(&unread), "{}", text());
-}
-
-#[test]
-fn an_inherited_descriptor_by_its_number() {
-    let (socket, script) = pair(script);
-    let address = format!("fd:{}", socket.as_raw_fd());
-    // A sandbox may forbid what this needs beyond 0, 1 and 2.
-    match connect(&address) {
-        Ok(client) => tell(client),
-        Err(ConnectError::Io(error)) if error.kind() == io::ErrorKind::PermissionDenied => {
-            eprintln!("left out: {error}");
-            tell(from_stream(socket.try_clone().unwrap()).unwrap());
-        }
-        Err(error) => panic!("{error}"),
-    }
-    drop(socket);
-    script.join();
-}
-
-#[test]
-fn a_descriptor_that_is_not_open_is_an_error() {
-    let error = connect("fd:1000000").unwrap_err();
-    assert!(matches!(error, ConnectError::Io(_)), "{error:?}");
 }
 
 /// What is given is taken, whatever it is; that it is no socket is found out.

@@ -1,0 +1,173 @@
+//! C17: a connection ends, and everybody learns of it.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use qmp_tests::scripted::{Peer, Server, pair};
+use smol::future::yield_now;
+
+use super::qmp::{Builder, Client, CloseReason, Error, IoFailure, Raw, Refusal};
+use super::runtime::{finish, start, tell};
+use super::{after_the_end, heard, names_of, qmp, run};
+
+const WINDOW: usize = 4;
+
+/// Many wait, each for something else, when the connection ends in this way.
+async fn everybody_learns(tcp: bool, end: fn(&mut Peer), expected: &str) {
+    let (full, is_full) = mpsc::channel();
+    let (queued, may_end) = mpsc::channel();
+    let script = move |peer: &mut Peer| {
+        peer.greet();
+        let _in_flight = peer.commands(WINDOW);
+        full.send(()).unwrap();
+        heard(&may_end);
+        end(peer);
+    };
+    let server = if tcp { Server::tcp(script) } else { Server::unix(script) };
+    let builder = Builder::new().window(WINDOW).max_queued(WINDOW + 1, usize::MAX);
+    let (client, events) = wait!(builder.connect_with_events(server.address())).unwrap();
+    let sent = [(); WINDOW].map(|()| {
+        let client = client.clone();
+        start(async move { run(&client, "sent").await })
+    });
+    let idle = start({
+        let client = client.clone();
+        async move { wait!(client.wait_idle(None)) }
+    });
+    let closed = start({
+        let client = client.clone();
+        async move { wait!(client.closed()) }
+    });
+    let ended = start(names_of(events));
+    heard(&is_full);
+    let not_sent = start(run_when_there_is_room(client.clone()));
+    wait_until_no_room(&client).await;
+    queued.send(()).unwrap();
+    let reason = finish(closed).await;
+    assert_eq!(reason.to_string(), expected);
+    for caller in sent {
+        assert_eq!(finish(caller).await, Err(Error::Unanswered(reason.clone())));
+    }
+    assert_eq!(finish(not_sent).await, Err(Error::NotSent(reason.clone())));
+    assert_eq!(finish(idle).await, Ok(()), "a connection that has ended is idle");
+    assert!(finish(ended).await.is_empty());
+    after_the_end(&client, &reason).await;
+    drop(client);
+    server.join();
+}
+
+pub(super) async fn run_when_there_is_room(client: Client) -> Result<Raw, Error> {
+    loop {
+        match run(&client, "queued").await {
+            Err(Error::Refused(Refusal::QueueFull)) => yield_now().await,
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Waits until another caller has taken the last place in the queue. What is tried meanwhile takes
+/// it itself, and is withdrawn.
+pub(super) async fn wait_until_no_room(client: &Client) {
+    let hasty = client.with_timeout(Duration::ZERO);
+    loop {
+        match run(&hasty, "withdrawn").await {
+            Err(Error::Refused(Refusal::QueueFull)) => return,
+            Err(Error::TimedOut { sent: false }) => yield_now().await,
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn c17_everybody_learns_of_eof() {
+    tell(async {
+        for tcp in [false, true] {
+            everybody_learns(tcp, |_| {}, "the server closed the connection").await;
+        }
+    });
+}
+
+#[test]
+fn c17_everybody_learns_of_an_end_in_the_middle_of_a_message() {
+    tell(async {
+        let end = |peer: &mut Peer| peer.send(r#"{"return": {"status": "runn"#);
+        let expected = "the server closed the connection in the middle of a message";
+        everybody_learns(false, end, expected).await;
+    });
+}
+
+#[test]
+fn c17_everybody_learns_of_a_reset() {
+    tell(async {
+        everybody_learns(true, Peer::reset, "the server reset the connection").await;
+    });
+}
+
+#[test]
+fn c17_everybody_learns_of_the_servers_faults() {
+    tell(async {
+        let end = |peer: &mut Peer| {
+            peer.send("(qemu) ");
+            peer.expect_eof();
+        };
+        everybody_learns(false, end, "expected a JSON object, found the byte 0x28").await;
+        let end = |peer: &mut Peer| {
+            peer.say_hello();
+            peer.expect_eof();
+        };
+        let expected = "a second greeting: the server has restarted";
+        everybody_learns(false, end, expected).await;
+        let end = |peer: &mut Peer| {
+            peer.send("{\"return\": {}]");
+            peer.expect_eof();
+        };
+        everybody_learns(false, end, "mismatched bracket at byte 13 of a message").await;
+        let end = |peer: &mut Peer| {
+            peer.send(r#"{"error": {"class": "GenericError", "desc": "which?"}}"#);
+            peer.expect_eof();
+        };
+        let expected = "an error without an id, while several commands wait: GenericError: which?";
+        everybody_learns(false, end, expected).await;
+    });
+}
+
+/// What came before the end is not lost with it.
+#[test]
+fn c17_replies_and_events_before_the_end_are_told() {
+    tell(async {
+        let (socket, script) = pair(|peer| {
+            peer.greet();
+            let command = peer.expect("stop");
+            peer.event("STOP", "{}");
+            peer.reply(&command, "{}");
+        });
+        let client = wait!(qmp::from_stream(socket)).unwrap();
+        let events = client.events();
+        run(&client, "stop").await.unwrap();
+        assert_eq!(wait!(client.closed()), CloseReason::Eof { mid_message: false });
+        assert_eq!(names_of(events).await, ["STOP"]);
+        script.join();
+    });
+}
+
+/// It goes on to send, or might: but no command can reach it any more.
+#[test]
+fn c17_a_server_that_takes_nothing_any_more_ends_it() {
+    tell(async {
+        let (ended, has_ended) = mpsc::channel();
+        let (socket, script) = pair(move |peer| {
+            peer.greet();
+            let stop = peer.expect("stop");
+            peer.finish_reading();
+            peer.reply(&stop, "{}");
+            heard(&has_ended);
+        });
+        let client = wait!(qmp::from_stream(socket)).unwrap();
+        run(&client, "stop").await.unwrap();
+        let reset = CloseReason::Failed(IoFailure::Reset);
+        assert_eq!(run(&client, "cont").await, Err(Error::Unanswered(reset.clone())));
+        after_the_end(&client, &reset).await;
+        ended.send(()).unwrap();
+        script.join();
+    });
+}
