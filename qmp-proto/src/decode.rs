@@ -81,8 +81,16 @@ impl DecodeError {
     }
 }
 
-impl fmt::Display for DecodeError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl DecodeError {
+    /// For a peer, whom the types of this program do not concern.
+    pub(crate) fn for_peer(&self) -> String {
+        let mut text = String::new();
+        // Nothing fails that writes into a string.
+        let _ = self.write(&mut text, None);
+        text
+    }
+
+    fn write(&self, f: &mut dyn fmt::Write, target: Option<&str>) -> fmt::Result {
         match self.kind {
             DecodeErrorKind::Syntax => f.write_str("the payload is no JSON")?,
             DecodeErrorKind::TooDeep { limit } => write!(
@@ -90,9 +98,14 @@ impl fmt::Display for DecodeError {
                 "the payload is nested deeper than {limit} levels (the feature `deep` lifts this)"
             )?,
             DecodeErrorKind::Mismatch => {
-                write!(f, "the payload does not fit {}", self.target)?;
-                if !self.detail.is_empty() {
-                    write!(f, ": {}", self.detail)?;
+                write!(f, "the payload does not fit")?;
+                if let Some(target) = target {
+                    write!(f, " {target}")?;
+                }
+                match (target, self.detail.split_once("expected struct ")) {
+                    (None, Some(_)) => f.write_str(": expected an object")?,
+                    _ if self.detail.is_empty() => {}
+                    _ => write!(f, ": {}", self.detail)?,
                 }
             }
         }
@@ -102,6 +115,12 @@ impl fmt::Display for DecodeError {
             write!(f, ", in `{}`", self.member)?;
         }
         write!(f, ", at byte {}", self.offset)
+    }
+}
+
+impl fmt::Display for DecodeError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.write(f, Some(self.target))
     }
 }
 

@@ -7,7 +7,7 @@
 //! No text here repeats a value of a request or a reply: a value may be a secret. Only what the
 //! server itself wrote as an error's description ([`CommandError::desc`]) is passed on.
 
-use alloc::string::{String, ToString};
+use alloc::string::String;
 use alloc::sync::Arc;
 use core::{error::Error, fmt};
 
@@ -144,9 +144,11 @@ impl CommandError {
 }
 
 /// Arguments that do not fit, as a server refuses them.
+/// What a server's command answers to arguments that do not fit. The client is not told the name of
+/// a type of the server's program.
 impl From<DecodeError> for CommandError {
     fn from(error: DecodeError) -> Self {
-        Self::generic(error.to_string())
+        Self::generic(error.for_peer())
     }
 }
 

@@ -6,7 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
-use qmp_proto::server::{CloseReason, Config, Output, Phase, RespondError};
+use qmp_proto::server::{CloseReason, Config, Machine, Output, Phase, RespondError};
 use qmp_proto::{CommandError, Connection, ErrorClass, IoFailure, Raw};
 use serde_json::Value;
 
@@ -64,6 +64,22 @@ fn at_the_end_of_the_stream_what_came_is_answered() {
         do close
         "#,
     );
+}
+
+/// Those that run at once are all answered, in any order.
+#[test]
+fn at_the_end_of_the_stream_what_runs_is_answered() {
+    let config = config(|config| config.concurrent = 3);
+    let mut server = Server::ready(config, NEGOTIATE);
+    server.feed(r#"{"execute": "a", "id": 1} {"execute": "b", "id": 2} {"exec"#);
+    server.connection.handle_eof();
+    assert!(!server.connection.wants_input(), "nothing can come any more");
+    assert_eq!(server.told(), ["call a {}", "call b {}"]);
+    server.answer("b", "{}");
+    assert_eq!(server.told(), [""; 0]);
+    server.answer("a", "{}");
+    assert_eq!(server.sent(), "{\"return\": {}, \"id\": 2}\r\n{\"return\": {}, \"id\": 1}\r\n");
+    assert_eq!(server.told(), ["closed: the client left in the middle of a command"]);
 }
 
 /// As measured: with out-of-band execution the end is noticed at once, and nobody is answered.
@@ -309,4 +325,65 @@ fn c22_a_call_does_not_show_its_arguments() {
     let Some(Output::Call(call)) = server.connection.poll_output() else { panic!() };
     let shown = format!("{call:?} {:?}", server.connection);
     assert!(shown.contains("set_password") && !shown.contains("s3cret"), "{shown}");
+}
+
+/// Whatever the limit, a client that reads gets on.
+#[test]
+fn without_any_room_one_message_goes_out_after_the_other() {
+    for max_output in [0, 1] {
+        let mut server = Server::new(config(|config| config.max_output = max_output));
+        assert!(!server.sent().is_empty(), "the greeting");
+        server.feed(format!(r#"{NEGOTIATE} {{"execute": "a", "id": 1}} {{"execute": "b"}}"#));
+        assert_eq!(server.told(), ["ready"], "the answer to the negotiation is not sent yet");
+        assert_eq!(server.sent(), "{\"return\": {}}\r\n");
+        assert_eq!(server.told(), ["call a {}"]);
+        assert!(server.connection.event(&event("STOP", "")));
+        assert!(!server.connection.event(&event("RESUME", "")));
+        server.answer("a", "{}");
+        assert_eq!(server.told(), [""; 0]);
+        assert!(server.sent().ends_with("{\"return\": {}, \"id\": 1}\r\n"));
+        assert_eq!(server.told(), ["call b {}"]);
+    }
+}
+
+/// A client is told what is wrong with its arguments, not how the server's program is made.
+#[test]
+fn c22_a_machine_does_not_tell_its_types() {
+    #[derive(Debug, serde::Deserialize)]
+    #[allow(dead_code, reason = "it is decoded in vain")]
+    struct Inner {
+        number: u8,
+    }
+    #[derive(Debug, serde::Deserialize)]
+    #[serde(deny_unknown_fields)]
+    #[allow(dead_code, reason = "it is decoded in vain")]
+    struct Arguments {
+        inner: Inner,
+    }
+    let mut machine = Machine::<u32>::new();
+    machine.on("a", |_, arguments| {
+        arguments.parse::<Arguments>()?;
+        Ok(qmp_proto::Empty {})
+    });
+    let mut server = Server::ready(machine.config(), NEGOTIATE);
+    for (command, told) in [
+        (r#"{"execute": "a"}"#, "missing field `inner`"),
+        (r#"{"execute": "a", "arguments": {"inner": 1}}"#, "expected an object"),
+        (
+            r#"{"execute": "a", "arguments": {"inner": {"number": "x"}}}"#,
+            "expected u8, found string",
+        ),
+        (r#"{"execute": "a", "arguments": {"b": 1}}"#, "in `b`"),
+        (r#"{"execute": "stop", "arguments": {"b": 1}}"#, "in `b`"),
+    ] {
+        server.feed(command);
+        server.told();
+        let call = server.calls.pop().unwrap();
+        machine.execute(&call, &mut server.connection, support::server::AT);
+        let sent = server.sent();
+        assert!(sent.contains(told), "{sent}");
+        for name in ["Arguments", "Inner", "::", "struct"] {
+            assert!(!sent.contains(name), "{sent}");
+        }
+    }
 }

@@ -1,13 +1,14 @@
 //! The embedded machine beside a real QEMU: the same commands, the same messages.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
 use qmp_proto::Timestamp;
 use qmp_proto::server::{Connection, Machine, Output};
-use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup};
+use qmp_tests::qemu::{Block, DEADLINE, Monitor, Server, Setup, patient};
 use serde_json::{Value, json};
 
 /// Every built-in command but `quit`, which comes last, and what is no command.
@@ -155,4 +156,76 @@ fn every_built_in_command_is_one_of_qemus() {
     let (of_qemu, of_ours) = (names(&mut real), names(&mut embedded));
     assert_eq!(of_ours.len(), 8, "{of_ours:?}");
     assert!(of_ours.iter().all(|name| of_qemu.contains(name)), "{of_ours:?}");
+}
+
+/// What a client sends that then sends nothing any more: without out-of-band execution and with it.
+const LAST_WORDS: &str =
+    r#"{"execute": "query-status", "id": 1} {"execute": "query-status", "id": 2} {"exec"#;
+
+fn negotiation(oob: bool) -> Value {
+    let enable = if oob { vec!["oob"] } else { vec![] };
+    json!({"execute": "qmp_capabilities", "arguments": {"enable": enable}})
+}
+
+/// How many commands QEMU answers to a client that half-closes while the first of them waits.
+fn answered_by_qemu(oob: bool) -> Option<usize> {
+    let setup = Setup::bare()?.monitor(Monitor::Unix).monitor(Monitor::Unix);
+    let server = setup.start();
+    let [busy, Address::Unix(path)] = server.addresses() else { unreachable!() };
+    let busy = patient().connect(busy.clone()).unwrap();
+    let mut stream = BufReader::new(UnixStream::connect(path).unwrap());
+    stream.get_ref().set_read_timeout(Some(DEADLINE)).unwrap();
+    stream.get_mut().write_all(negotiation(oob).to_string().as_bytes()).unwrap();
+    let mut line = String::new();
+    while !line.contains("return") {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+    }
+    let block = Block::new(&busy, server.folder());
+    stream.get_mut().write_all(LAST_WORDS.as_bytes()).unwrap();
+    stream.get_ref().shutdown(Shutdown::Write).unwrap();
+    let mut rest = String::new();
+    if oob {
+        // At once, while the first command still waits.
+        stream.read_to_string(&mut rest).unwrap();
+        block.release().unwrap();
+    } else {
+        block.release().unwrap();
+        stream.read_to_string(&mut rest).unwrap();
+    }
+    Some(rest.lines().count())
+}
+
+fn answered_by_ours(oob: bool, concurrent: usize) -> usize {
+    let mut machine = Machine::new();
+    let mut config = machine.config();
+    config.concurrent = concurrent;
+    let mut connection = <Connection>::new(config);
+    connection.handle_input(negotiation(oob).to_string().as_bytes());
+    connection.advance(usize::MAX);
+    connection.handle_input(LAST_WORDS.as_bytes());
+    connection.handle_eof();
+    assert_eq!(connection.phase() == qmp_proto::server::Phase::Closed, oob, "it ends at once");
+    while let Some(output) = connection.poll_output() {
+        if let Output::Call(call) = output {
+            let now = Timestamp { seconds: 1, microseconds: 2 };
+            machine.execute(&call, &mut connection, now);
+        }
+    }
+    let sent = connection.transmit().unwrap_or_default();
+    let answered = sent.split(|byte| *byte == b'\n').count() - 1;
+    connection.advance(usize::MAX);
+    assert!(connection.close_reason().is_some());
+    answered
+}
+
+#[test]
+fn at_the_end_of_the_stream_both_answer_the_same() {
+    for oob in [false, true] {
+        let Some(by_qemu) = answered_by_qemu(oob) else { return };
+        assert_eq!(by_qemu, if oob { 0 } else { 2 });
+        for concurrent in 1..=3 {
+            assert_eq!(answered_by_ours(oob, concurrent), by_qemu, "{oob} {concurrent}");
+        }
+    }
 }

@@ -26,9 +26,9 @@ pub struct Config {
     /// Writes each message over many lines, as QEMU does with `pretty=on`. Off by default.
     pub pretty: bool,
     /// How many in-band commands the application is given at once. With one, the default, they run
-    /// in order, as in QEMU; with more they may be answered in any order. The one place for a
-    /// descriptor is shared then: of two commands in a row that each bring one, the first may find
-    /// the second's.
+    /// in order, as in QEMU; with more they may be answered in any order. 0 is read as 1. The one
+    /// place for a descriptor is shared then: of two commands in a row that each bring one, the first
+    /// may find the second's.
     pub concurrent: usize,
     /// How many in-band commands may wait behind those where out-of-band execution is on, 8 by
     /// default. With so many waiting nothing more is read, out-of-band commands included. Without
@@ -36,7 +36,8 @@ pub struct Config {
     /// once.
     pub queue: usize,
     /// How many bytes may wait for a client that does not read, 1 MiB by default. Beyond it events
-    /// are dropped, and no further command is started.
+    /// are dropped, and no further command is started. At least 1, so that 0 is read as 1: nothing
+    /// new is said before everything was sent.
     pub max_output: usize,
 }
 

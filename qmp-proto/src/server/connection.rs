@@ -85,9 +85,10 @@ impl<F> Connection<F> {
     }
 
     /// Whether to go on reading from the transport. While it does not want input, the client has to
-    /// wait: as many commands run or wait as may, or it does not read its answers.
+    /// wait: as many commands run or wait as may, or it does not read its answers. Nor is anything
+    /// wanted behind the end of the stream.
     pub fn wants_input(&self) -> bool {
-        self.may_read() && self.intake.is_empty()
+        self.may_read() && self.intake.wants_more()
     }
 
     /// Takes in bytes that the transport received, in pieces of any size.
@@ -110,7 +111,12 @@ impl<F> Connection<F> {
         }
     }
 
-    /// Takes in the end of the stream. What came before it is answered as far as QEMU would.
+    /// Takes in the end of the stream: the client sends nothing any more, but may still read.
+    ///
+    /// As in QEMU, it counts where it stands in the stream. Without out-of-band execution what came
+    /// before it is executed and answered first, and the connection ends when that is done. With
+    /// out-of-band execution it is read while commands run: the connection ends as soon as everything
+    /// before it was read, and what runs or waits then is not answered any more.
     pub fn handle_eof(&mut self) {
         self.intake.finish();
         self.progress();

@@ -32,8 +32,9 @@ impl<F> Intake<F> {
         }
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.unread.is_empty()
+    /// Whether everything that came is read, and more may come.
+    pub(super) fn wants_more(&self) -> bool {
+        self.unread.is_empty() && !self.finished
     }
 
     pub(super) fn push(&mut self, bytes: &[u8]) {

@@ -42,8 +42,11 @@ impl<F> Connection<F> {
                 None => break,
             }
         }
-        if let Some(mid_message) = self.intake.end() {
-            self.leave(CloseReason::Eof { mid_message });
+        match self.intake.end() {
+            Some(mid_message) if self.oob || self.running.is_empty() => {
+                self.leave(CloseReason::Eof { mid_message });
+            }
+            _ => {}
         }
     }
 
@@ -53,7 +56,7 @@ impl<F> Connection<F> {
 
     /// Whether the client reads what it is sent, by and large.
     pub(super) fn has_room(&self) -> bool {
-        self.wire.len() < self.config.max_output
+        self.wire.len() < self.config.max_output.max(1)
     }
 
     pub(super) fn may_read(&self) -> bool {
