@@ -73,12 +73,12 @@ mod envelope;
 mod grammar;
 mod intake;
 mod layout;
-mod lexer;
+pub(crate) mod lexer;
 mod machine;
 mod message;
 mod output;
 mod progress;
-mod reader;
+pub(crate) mod reader;
 mod vm;
 
 pub use config::Config;

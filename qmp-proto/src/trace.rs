@@ -23,7 +23,8 @@
 //!   everything else for itself. The bytes come back exactly.
 //! - `--` is the end of that side's stream.
 //!
-//! White space between messages is not recorded, nor are descriptors that rode along.
+//! White space between lines is not recorded, nor are descriptors that rode along. [`Recorder`] says
+//! what of a stream becomes a message, and what bytes.
 //!
 //! [`Recorder`] makes a [`Trace`] of bytes, [`Redaction`] takes the secrets out, and [`Replay`] is a
 //! server that says again what it said, as long as the client does so too:

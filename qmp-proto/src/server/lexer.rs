@@ -20,7 +20,7 @@ pub(super) struct Token<'input> {
 
 /// What a token is. Which keyword it is, and what is in a string, is not looked at yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     OpenObject,
     CloseObject,
     OpenArray,
@@ -42,10 +42,56 @@ impl Kind {
     }
 }
 
+/// Finds where tokens end. Holds none of their bytes.
+#[derive(Default)]
+pub(crate) struct Scanner {
+    state: State,
+}
+
+impl Scanner {
+    /// Passes over what stands between two tokens. Within one it does nothing.
+    pub(crate) fn skip(&mut self, input: &mut &[u8]) {
+        if self.state == State::Recovery {
+            skip_to(input, ends_recovery);
+            if !input.is_empty() {
+                self.state = State::Start;
+            }
+        }
+        if self.state == State::Start {
+            skip_to(input, |byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        }
+    }
+
+    /// How much of `input` belongs to the token, and what it is where it ends there.
+    pub(crate) fn find_end(&mut self, input: &[u8]) -> (usize, Option<Kind>) {
+        let mut at = 0;
+        loop {
+            if let State::InString(quote) = self.state {
+                at += plain_length(&input[at..], quote);
+            }
+            let Some(&byte) = input.get(at) else { return (at, None) };
+            let end = match self.state.step(byte) {
+                Step::On(state) => {
+                    self.state = state;
+                    at += 1;
+                    continue;
+                }
+                Step::Last(kind) => (at + 1, kind),
+                Step::Past(kind) => (at, kind),
+            };
+            self.state = match end.1 {
+                Kind::Stray => State::Recovery,
+                _ => State::Start,
+            };
+            return (end.0, Some(end.1));
+        }
+    }
+}
+
 /// Finds the tokens. Holds at most one unfinished token.
 #[derive(Default)]
 pub(super) struct Lexer {
-    state: State,
+    scanner: Scanner,
     /// What has come of a token whose end has not.
     buffer: Vec<u8>,
 }
@@ -58,9 +104,7 @@ impl Lexer {
 
     /// Takes one token from the front of `input`, or all of `input` where none ends in it.
     pub(super) fn next<'input>(&mut self, input: &mut &'input [u8]) -> Option<Token<'input>> {
-        if self.buffer.is_empty() {
-            self.skip_between_tokens(input);
-        }
+        self.scanner.skip(input);
         let (length, end) = self.find_end(input);
         let (taken, rest) = input.split_at(length);
         *input = rest;
@@ -71,46 +115,15 @@ impl Lexer {
         end.map(|kind| Token { kind, text: Cow::Owned(mem::take(&mut self.buffer)) })
     }
 
-    fn skip_between_tokens(&mut self, input: &mut &[u8]) {
-        if self.state == State::Recovery {
-            skip_to(input, ends_recovery);
-            if !input.is_empty() {
-                self.state = State::Start;
-            }
-        }
-        skip_to(input, |byte| !matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
-    }
-
-    /// How much of `input` belongs to the token, and what it is where it ends there.
+    /// As the scanner's, of a token that is not too long.
     fn find_end(&mut self, input: &[u8]) -> (usize, Option<Kind>) {
         let room = MAX_TOKEN + 1 - self.buffer.len();
-        let within = &input[..room.min(input.len())];
-        let mut at = 0;
-        loop {
-            if let State::InString(quote) = self.state {
-                at += plain_length(&within[at..], quote);
-            }
-            let Some(&byte) = within.get(at) else { break };
-            let end = match self.state.step(byte) {
-                Step::On(state) => {
-                    self.state = state;
-                    at += 1;
-                    continue;
-                }
-                Step::Last(kind) => (at + 1, Some(kind)),
-                Step::Past(kind) => (at, Some(kind)),
-            };
-            self.state = match end.1 {
-                Some(Kind::Stray) => State::Recovery,
-                _ => State::Start,
-            };
-            return end;
+        let end = self.scanner.find_end(&input[..room.min(input.len())]);
+        if end == (room, None) {
+            self.scanner = Scanner::default();
+            return (room, Some(Kind::TooLong));
         }
-        let too_long = at == room;
-        if too_long {
-            self.state = State::Start;
-        }
-        (at, too_long.then_some(Kind::TooLong))
+        end
     }
 }
 

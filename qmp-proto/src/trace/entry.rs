@@ -1,6 +1,6 @@
 //! One line of a trace.
 
-use alloc::borrow::ToOwned;
+use alloc::borrow::{Cow, ToOwned};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use super::escape;
 use super::redaction::Redaction;
+use super::splitter::Piece;
 
 /// Which way something went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -45,10 +46,13 @@ impl Entry {
     ///
     /// The time is that since the session's start; what it has beyond microseconds is dropped.
     pub fn new(at: Duration, direction: Direction, bytes: &[u8]) -> Self {
-        match message(bytes) {
-            Some(json) => Self::with(at, direction, Payload::Json(json)),
-            None => Self::raw(at, direction, bytes),
-        }
+        let bytes = Cow::Borrowed(bytes);
+        let is_message = is_message(&bytes);
+        Self::of(
+            at,
+            direction,
+            if is_message { Piece::Message(bytes) } else { Piece::Other(bytes) },
+        )
     }
 
     /// The end of one side's stream.
@@ -56,9 +60,14 @@ impl Entry {
         Self::with(at, direction, Payload::End)
     }
 
-    /// Bytes that are no whole message, whatever they look like.
-    pub(super) fn raw(at: Duration, direction: Direction, bytes: &[u8]) -> Self {
-        Self::with(at, direction, Payload::Bytes(bytes.to_owned()))
+    /// A piece of a stream. What is no message there is none here, whatever it looks like.
+    pub(super) fn of(at: Duration, direction: Direction, piece: Piece<'_>) -> Self {
+        let payload = match piece {
+            // It is a JSON object, so it is UTF-8.
+            Piece::Message(bytes) => Payload::Json(in_one_line(bytes).unwrap_or_default()),
+            Piece::Other(bytes) => Payload::Bytes(bytes.into_owned()),
+        };
+        Self::with(at, direction, payload)
     }
 
     fn with(at: Duration, direction: Direction, payload: Payload) -> Self {
@@ -123,14 +132,20 @@ fn parse_payload(text: &str) -> Result<Payload, &'static str> {
         let bytes = escape::unescape(escaped).ok_or(r"\xNN or \\ behind the !, or ASCII")?;
         return Ok(Payload::Bytes(bytes));
     }
-    message(text.as_bytes()).map(Payload::Json).ok_or("a JSON object, ! and bytes, or --")
+    let is_message = is_message(text.as_bytes());
+    is_message.then(|| Payload::Json(text.to_owned())).ok_or("a JSON object, ! and bytes, or --")
 }
 
-/// The text of a JSON object, in one line. Its strings cannot hold a line end as it is.
-fn message(bytes: &[u8]) -> Option<String> {
-    let text = core::str::from_utf8(bytes).ok()?;
-    let is_message = text.starts_with('{') && serde_json::from_str::<&RawValue>(text).is_ok();
-    is_message.then(|| text.replace(['\r', '\n'], " "))
+/// Whether these bytes are the text of a JSON object.
+pub(super) fn is_message(bytes: &[u8]) -> bool {
+    bytes.starts_with(b"{") && serde_json::from_slice::<&RawValue>(bytes).is_ok()
+}
+
+/// A JSON object's text in one line. Its strings cannot hold a line end as it is.
+fn in_one_line(bytes: Cow<'_, [u8]>) -> Option<String> {
+    let text = String::from_utf8(bytes.into_owned()).ok()?;
+    let is_one = !text.contains(['\r', '\n']);
+    Some(if is_one { text } else { text.replace(['\r', '\n'], " ") })
 }
 
 impl fmt::Display for Direction {

@@ -11,9 +11,14 @@ use super::splitter::{Piece, Splitter};
 /// Makes the lines of a trace of the bytes that go to and fro, in pieces of any size.
 ///
 /// Nothing that goes by is an error. A line's time is that of its last byte, and lines come in the
-/// order in which they were complete. What is no message becomes lines of bytes: up to the next line
-/// end, `{`, or limit. Each direction holds at most one unfinished message of at most `max_message`
-/// bytes; what is longer is recorded in parts, as bytes. A raw 0xFF ends what is unfinished.
+/// order in which they were complete. Each direction holds at most one unfinished message of at most
+/// `max_message` bytes; what is longer is recorded in parts, as bytes.
+///
+/// What is no JSON becomes lines of bytes, each up to a line end, a `}`, a 0xFF or the limit. A message
+/// in QEMU's own dialect, with single quotes for instance, is bytes too. Behind anything else that is no
+/// JSON the rest of the line is bytes, up to a 0xFF, whatever it looks like: it may belong to the same.
+/// A message that is broken off, by a control character or by 0xFF, does not end: nothing tells any
+/// more what was meant to stand in it, so everything behind it in that direction is bytes.
 ///
 /// [The module](super) has an example.
 #[derive(Debug)]
@@ -53,14 +58,14 @@ impl Recorder {
     /// and the one message that was unfinished before.
     pub fn record(&mut self, direction: Direction, mut bytes: &[u8], at: Duration) {
         while let Some(piece) = self.splitter(direction).next(&mut bytes) {
-            self.finish(at, direction, &piece);
+            self.finish(at, direction, piece);
         }
     }
 
     /// Takes in that one side sends nothing any more.
     pub fn end(&mut self, direction: Direction, at: Duration) {
         if let Some(piece) = self.splitter(direction).finish() {
-            self.finish(at, direction, &piece);
+            self.finish(at, direction, piece);
         }
         self.finished.push_back(Entry::end(at, direction));
     }
@@ -77,11 +82,8 @@ impl Recorder {
         }
     }
 
-    fn finish(&mut self, at: Duration, direction: Direction, piece: &Piece<'_>) {
-        let entry = match piece {
-            Piece::Message(bytes) => Entry::new(at, direction, bytes),
-            Piece::Other(bytes) => Entry::raw(at, direction, bytes),
-        };
+    fn finish(&mut self, at: Duration, direction: Direction, piece: Piece<'_>) {
+        let entry = Entry::of(at, direction, piece);
         self.finished.push_back(match &self.redaction {
             Some(redaction) => entry.redacted(redaction),
             None => entry,

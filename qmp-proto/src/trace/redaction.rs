@@ -39,10 +39,12 @@ const STRINGS: [&str; 3] = ["data", "value", "return"];
 /// be anything: `command-line` (of `human-monitor-command`), `arg`, `env`, `input-data`, `out-data`,
 /// `err-data` (of `guest-exec`) and `buf-b64` (of the guest's files); and, where they are strings,
 /// `data` (of a secret's object), `value` (of `qom-set`) and `return`. The values are replaced by
-/// [`REDACTED`], whole. What is no JSON is replaced as well, but for the byte 0xFF.
+/// [`REDACTED`], whole. What a [`Recorder`](super::Recorder) takes for no message is replaced as well,
+/// line by line, but for the byte 0xFF: QEMU reads much that is no JSON.
 ///
 /// An error's `desc` is the server's own text and stays. It goes by names alone: a secret elsewhere,
-/// in a file's name for example, is not known as one.
+/// in a file's name for example, is not known as one. And it goes by messages: a client that lets a
+/// quote in a secret end its string writes another message, for QEMU too.
 ///
 /// ```
 /// use qmp_proto::trace::Redaction;

@@ -67,7 +67,7 @@ impl Replay {
     pub fn handle_input(&mut self, mut bytes: &[u8]) {
         while self.is_going_on() {
             let Some(piece) = self.splitter.next(&mut bytes) else { break };
-            self.hear(&piece);
+            self.hear(piece);
         }
     }
 
@@ -75,7 +75,7 @@ impl Replay {
     pub fn handle_eof(&mut self) {
         let rest = self.splitter.finish();
         if let (true, Some(piece)) = (self.is_going_on(), rest) {
-            self.hear(&piece);
+            self.hear(piece);
         }
         let is_unsaid = self.entry().is_some_and(|entry| entry.payload != Payload::End);
         let unsaid = is_unsaid.then_some(self.next);
@@ -139,12 +139,8 @@ impl Replay {
     }
 
     /// Compares what the client says with its next line.
-    fn hear(&mut self, piece: &Piece<'_>) {
-        let (at, direction) = (Duration::ZERO, Direction::ToServer);
-        let got = match piece {
-            Piece::Message(bytes) => Entry::new(at, direction, bytes),
-            Piece::Other(bytes) => Entry::raw(at, direction, bytes),
-        };
+    fn hear(&mut self, piece: Piece<'_>) {
+        let got = Entry::of(Duration::ZERO, Direction::ToServer, piece);
         let id = match (self.entry().map(|entry| &entry.payload), &got.payload) {
             (Some(Payload::Json(expected)), Payload::Json(got)) => self.compare(expected, got),
             (Some(Payload::Bytes(expected)), Payload::Bytes(got)) => {

@@ -41,32 +41,68 @@ fn assert_split(max: usize, text: &[u8], expected: &str) {
 fn c21_messages_are_cut_by_their_brackets() {
     assert_split(99, b" {}\r\n{\"a\":[{}]}{ }\t", r#"{} {\"a\":[{}]} { }"#);
     assert_split(99, br#"{"}":"\"}\\"}{"]":1}"#, r#"{\"}\":\"\\\"}\\\\\"} {\"]\":1}"#);
-    assert_split(99, b"{[}]{]{}", "{[}] {] {}");
+    assert_split(
+        99,
+        br#"{"'":"{"}{"a":0E1}{"a":-0e-1}"#,
+        r#"{\"\'\":\"{\"} {\"a\":0E1} {\"a\":-0e-1}"#,
+    );
+}
+
+/// What servers read is known by their rules, whatever else it is.
+#[test]
+fn c21_single_quotes_make_strings() {
+    assert_split(99, b"{'a':'}\"'}{}", r#"<{\'a\':\'}\"\'}> {}"#);
+    assert_split(99, br"{'a':'\'}'} {'b':1}", r"<{\'a\':\'\\\'}\'}> <{\'b\':1}>");
+    assert_split(99, b"{'}}}{\"a\":1}':{}}", r#"<{\'}}}{\"a\":1}\':{}}>"#);
+}
+
+/// It may belong to what was at fault.
+#[test]
+fn c21_behind_a_fault_the_line_is_no_message() {
+    assert_split(99, b"{[}]{]{}\n{}", "<{[}]> <{]> <{}> {}");
+    assert_split(99, b"{\"a\" 1} {\"b\":\n{}}\r\n{}", r#"<{\"a\" 1}> <{\"b\":\n{}}> {}"#);
+    assert_split(99, b"{\"a\":True} {}\n{}", r#"<{\"a\":True}> <{}> {}"#);
+    assert_split(99, b"{\"a\":True,\n{}} {}\xff{}", r#"<{\"a\":True,\n{}}> <{}> <\xff> {}"#);
+    assert_split(99, b"{\"a\":1,'b':2}{}", r#"<{\"a\":1,\'b\':2}> {}"#);
+    assert_split(99, b"{\"a\":1,'a':2}{}", r#"<{\"a\":1,\'a\':2}> <{}>"#);
+    assert_split(99, b"{\"a\":1,\"a\":2}{}", r#"{\"a\":1,\"a\":2} {}"#);
 }
 
 #[test]
 fn c21_what_is_no_message_is_cut_by_lines() {
-    assert_split(99, b"QEMU 7 \r\n(qemu) {} \n\n x\n", r"<QEMU 7 \r\n> <(qemu) > {} <x\n>");
-    assert_split(99, b"\xff{}\xff\xff\n{}\xff", r"<\xff> {} <\xff\xff\n> {} <\xff>");
+    assert_split(99, b"QEMU 7 \r\n(qemu) {} \n\n x\n", r"<QEMU 7 \r\n> <(qemu) > <{}> <x\n>");
+    assert_split(99, b"\xff{}\xff\xff\n{}\xff", r"<\xff> {} <\xff> <\xff> {} <\xff>");
     assert_split(99, b"{}]}", "{} <]}>");
+    assert_split(99, b"x\xff{}", r"<x> <\xff> {}");
 }
 
 #[test]
 fn c21_what_is_unfinished_is_kept() {
     assert_split(99, b"{} {\"a", r#"{} <{\"a>"#);
+}
+
+/// Where a message is broken off, nothing tells what was to stand in it.
+#[test]
+fn c21_behind_a_message_that_is_broken_off_nothing_is_a_message() {
+    assert_split(99, b"{\"b\": \xff\r\n{}", r#"<{\"b\": > <\xff> <{}>"#);
+    assert_split(99, b"{\"b\": \x01{} \n{}", r#"<{\"b\": > <\x01{}> <{}>"#);
     assert_split(
         99,
-        b"{\"a\\\xff{\"b\": \xff\r\n{}",
-        r#"<{\"a\\> <\xff> <{\"b\": > <\xff\r\n> {}"#,
+        b"{} {'a':'\xff\xff\n\n{\"b\":{}} {}'}\n{}",
+        r#"{} <{\'a\':\'> <\xff> <\xff> <{\"b\":{}> <}> <{}> <\'}> <{}>"#,
     );
+    assert_split(99, b"{\"a\\\x01{}\n{}", r#"<{\"a\\> <\x01{}> <{}>"#);
+    assert_split(99, b"{\"a\n{}\n{}", r#"<{\"a> <{}> <{}>"#);
 }
 
 #[test]
 fn c21_what_is_too_large_comes_in_parts() {
-    assert_split(4, b"{ }{  }{   }{}", "{ } {  } <{   > <}> {}");
-    assert_split(4, b"{\"}}}}\"}{}", r#"<{\"}}> <}}\"}> {}"#);
-    assert_split(4, b"{   \xff{}", r"<{   > <\xff> {}");
-    assert_split(4, b"{{{{}{}}}}{}", "<{{{{> <}{}}> <}}> {}");
-    assert_split(4, b"abcd{}abcdef \n{}", "<abcd> {} <abcd> <ef \\n> {}");
+    assert_split(4, b"{ }{  }{   }{}\n{}", "{ } {  } <{   > <}> <{}> {}");
+    assert_split(4, b"{\"}}}}\"}\n{}", r#"<{\"}}> <}}\"}> {}"#);
+    assert_split(4, b"{   \xff{}", r"<{   > <\xff> <{}>");
+    assert_split(4, b"{\"a\"\xff{}", r#"<{\"a\"> <\xff> <{}>"#);
+    assert_split(4, b"{\"ab\xff{}", r#"<{\"ab> <\xff> <{}>"#);
+    assert_split(4, b"{{{{}{}}}}\n{}", "<{{{{> <}{}}> <}}> {}");
+    assert_split(4, b"abcd{}abcdef \n{}", "<abcd> <{}> <abcd> <ef \\n> {}");
     assert_split(0, b"{}a", "<{> <}> <a>");
 }
