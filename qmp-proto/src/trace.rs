@@ -67,6 +67,7 @@ mod compare;
 mod document;
 mod entry;
 mod escape;
+mod ids;
 mod mismatch;
 mod outbox;
 mod recorder;

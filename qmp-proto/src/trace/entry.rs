@@ -143,9 +143,9 @@ pub(super) fn is_message(bytes: &[u8]) -> bool {
 
 /// A JSON object's text in one line. Its strings cannot hold a line end as it is.
 fn in_one_line(bytes: Cow<'_, [u8]>) -> Option<String> {
-    let text = String::from_utf8(bytes.into_owned()).ok()?;
-    let is_one = !text.contains(['\r', '\n']);
-    Some(if is_one { text } else { text.replace(['\r', '\n'], " ") })
+    let mut bytes = bytes.into_owned();
+    bytes.iter_mut().filter(|byte| matches!(byte, b'\r' | b'\n')).for_each(|byte| *byte = b' ');
+    String::from_utf8(bytes).ok()
 }
 
 impl fmt::Display for Direction {

@@ -14,7 +14,7 @@ pub struct Mismatch {
     pub line: usize,
     /// What it says there: a payload as it stands in the trace, or the end in words.
     pub expected: String,
-    /// What came, in the same form.
+    /// What came, in the same form; where only its id is at fault, that is said behind it.
     pub got: String,
 }
 

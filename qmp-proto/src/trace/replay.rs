@@ -1,7 +1,7 @@
 //! A trace as a server.
 
-use alloc::borrow::{Cow, ToOwned};
-use alloc::collections::BTreeMap;
+use alloc::borrow::ToOwned;
+use alloc::format;
 use alloc::string::{String, ToString};
 use core::fmt;
 use core::time::Duration;
@@ -9,11 +9,11 @@ use core::time::Duration;
 use super::compare;
 use super::document::Trace;
 use super::entry::{Direction, Entry, Payload};
+use super::ids::Ids;
 use super::mismatch::Mismatch;
 use super::outbox::Outbox;
 use super::redaction::REDACTED;
 use super::splitter::{Piece, Splitter};
-use super::tokens;
 use crate::config::Config;
 
 /// A server that says what a trace says, as long as the client does so too.
@@ -25,7 +25,10 @@ use crate::config::Config;
 /// - It goes strictly by the trace's order: what the server said is sent as soon as the client has
 ///   said everything that stands before it. Times do not count.
 /// - What the client says is compared as JSON values: white space and the order of members do not
-///   count. The `id` that a command has now stands for the recorded one, in its reply too.
+///   count. Integers are the same by their digits, other numbers as doubles.
+/// - The `id` that a command has now stands for the recorded one, in its reply too. Where several
+///   recorded commands had the same, their replies come in their order. One id for two commands in
+///   flight that had different ones is a mismatch.
 /// - In a redacted trace, values that were replaced equal everything. Those in the server's messages
 ///   are sent as they stand.
 /// - Where the trace has the end of the server's stream, the replay is finished. Where it has that of
@@ -38,8 +41,7 @@ pub struct Replay {
     trace: Trace,
     /// The entry that comes next.
     next: usize,
-    /// The recorded ids, and what the client has in place of them.
-    ids: BTreeMap<String, String>,
+    ids: Ids,
     splitter: Splitter,
     outbox: Outbox,
     /// The server's stream, or the client's, has ended as the trace says.
@@ -53,7 +55,7 @@ impl Replay {
         let mut replay = Self {
             trace,
             next: 0,
-            ids: BTreeMap::new(),
+            ids: Ids::default(),
             splitter: Splitter::new(Config::default().max_message),
             outbox: Outbox::default(),
             ended: false,
@@ -127,7 +129,7 @@ impl Replay {
                     break;
                 }
                 (Direction::ToClient, Payload::Json(json)) => {
-                    let json = with_new_id(&self.ids, json);
+                    let json = self.ids.answer(json);
                     self.outbox.push(self.next, &[json.as_bytes(), b"\r\n"]);
                 }
                 (Direction::ToClient, Payload::Bytes(bytes)) => {
@@ -141,31 +143,31 @@ impl Replay {
     /// Compares what the client says with its next line.
     fn hear(&mut self, piece: Piece<'_>) {
         let got = Entry::of(Duration::ZERO, Direction::ToServer, piece);
-        let id = match (self.entry().map(|entry| &entry.payload), &got.payload) {
-            (Some(Payload::Json(expected)), Payload::Json(got)) => self.compare(expected, got),
-            (Some(Payload::Bytes(expected)), Payload::Bytes(got)) => {
-                let redacted = self.trace.is_redacted() && expected == REDACTED.as_bytes();
-                (redacted || expected == got).then_some(None)
-            }
-            _ => None,
-        };
-        let Some(id) = id else {
-            return self.differ(self.next, got.payload.to_string());
-        };
-        self.ids.extend(id);
+        if let Err(how) = self.compare(&got.payload) {
+            return self.differ(self.next, format!("{}{how}", got.payload));
+        }
         self.next += 1;
         self.say();
     }
 
-    /// The recorded id and the new one, if there are any, of messages that are the same.
-    fn compare(&self, expected: &str, got: &str) -> Option<Option<(String, String)>> {
-        let id = |json: &str| tokens::member(json, "id").map(|range| json[range].to_owned());
-        let same = compare::same_message(expected, got, self.trace.is_redacted());
-        match (id(expected), id(got)) {
-            (Some(old), Some(new)) if same => Some(Some((key(&old), new))),
-            (None, None) if same => Some(None),
-            _ => None,
-        }
+    /// The error is what there is to say beside what came.
+    fn compare(&mut self, got: &Payload) -> Result<(), &'static str> {
+        let redacted = self.trace.is_redacted();
+        let expected = self.trace.entries().get(self.next).map(|entry| &entry.payload);
+        let same = match (expected, got) {
+            (Some(Payload::Json(expected)), Payload::Json(got)) => {
+                if !compare::same_message(expected, got, redacted) {
+                    return Err("");
+                }
+                let may = self.ids.ask(expected, got);
+                return may.then_some(()).ok_or(", which has the id of another command in flight");
+            }
+            (Some(Payload::Bytes(expected)), Payload::Bytes(got)) => {
+                redacted && expected == REDACTED.as_bytes() || expected == got
+            }
+            _ => false,
+        };
+        same.then_some(()).ok_or("")
     }
 
     fn differ(&mut self, index: usize, got: String) {
@@ -177,20 +179,6 @@ impl Replay {
         let line = self.trace.line(index);
         self.mismatch.get_or_insert(Mismatch { line, expected, got });
     }
-}
-
-/// A message of the server's with the id that the client knows.
-fn with_new_id<'a>(ids: &BTreeMap<String, String>, json: &'a str) -> Cow<'a, str> {
-    let renamed = tokens::member(json, "id").and_then(|range| {
-        let id = ids.get(&key(&json[range.clone()]))?;
-        Some([&json[..range.start], id, &json[range.end..]].concat())
-    });
-    renamed.map_or(Cow::Borrowed(json), Cow::Owned)
-}
-
-/// The same text for ids that are written differently.
-fn key(id: &str) -> String {
-    tokens::Tokens::new(id).map(tokens::normalised).collect()
 }
 
 /// Without what was said: it may hold secrets.

@@ -19,6 +19,16 @@ impl<'a> Tokens<'a> {
         Self { json, at: 0 }
     }
 
+    /// Where it stands; the white space before the next token may be passed already.
+    pub(super) fn position(&self) -> usize {
+        self.at
+    }
+
+    /// Of the same text, at another place.
+    pub(super) fn at(&self, at: usize) -> Self {
+        Self { json: self.json, at }
+    }
+
     /// The first byte of the next token.
     pub(super) fn peek(&mut self) -> Option<u8> {
         let rest = &self.json.as_bytes()[self.at..];
@@ -82,8 +92,17 @@ fn scalar_length(text: &[u8]) -> usize {
 
 /// The same token for the same value, however it is written.
 pub(super) fn normalised(token: &str) -> String {
-    let value: Result<Value, _> = serde_json::from_str(token);
-    value.map_or_else(|_| token.to_owned(), |value| value.to_string())
+    if let Some(text) = string(token) {
+        return Value::from(text).to_string();
+    }
+    double(token).map_or_else(|| token.to_owned(), |number| Value::from(number).to_string())
+}
+
+/// The value of a number that is no integer, where a double has one.
+pub(super) fn double(token: &str) -> Option<f64> {
+    let is_integer = !token.contains(['.', 'e', 'E']);
+    let number: Option<f64> = if is_integer { None } else { token.parse().ok() };
+    number.filter(|number| number.is_finite())
 }
 
 /// The text that a string's token stands for; `None` where it stands for none.
@@ -95,23 +114,24 @@ pub(super) fn string(token: &str) -> Option<Cow<'_, str>> {
     serde_json::from_str(token).ok().map(Cow::Owned)
 }
 
-/// Where in an object the value of one of its own members is. The last of that name counts.
-pub(super) fn member(json: &str, name: &str) -> Option<Range<usize>> {
+/// Where in an object the values of its own members of that name are.
+pub(super) fn members(json: &str, name: &str) -> impl Iterator<Item = Range<usize>> {
     let mut tokens = Tokens::new(json);
-    let mut found = None;
     tokens.next();
-    while let Some(token) = tokens.next() {
-        if token == "," {
-            continue;
+    core::iter::from_fn(move || {
+        loop {
+            let token = tokens.next()?;
+            if token == "," {
+                continue;
+            }
+            // The colon.
+            tokens.next();
+            let value = tokens.skip_value();
+            if string(token).is_some_and(|text| text == name) {
+                return Some(value);
+            }
         }
-        // The colon.
-        tokens.next();
-        let value = tokens.skip_value();
-        if string(token).is_some_and(|text| text == name) {
-            found = Some(value);
-        }
-    }
-    found
+    })
 }
 
 #[cfg(test)]
@@ -132,15 +152,15 @@ mod tests {
             let tokens: Vec<_> = Tokens::new(text).collect();
             assert_eq!(tokens.concat(), text);
             Tokens::new(text).skip_value();
-            member(text, "a");
+            members(text, "a").last();
         }
     }
 
     #[test]
     fn members_are_found_at_the_top_alone() {
         let json = r#"{"a": {"id": 1}, "\u0069d" : [2, {}] , "b": "id"}"#;
-        assert_eq!(member(json, "id").map(|range| &json[range]), Some("[2, {}]"));
-        assert_eq!(member(r#"{"id":1,"id":2}"#, "id"), Some(13..14));
-        assert_eq!(member("{}", "id"), None);
+        assert_eq!(members(json, "id").map(|range| &json[range]).collect::<Vec<_>>(), ["[2, {}]"]);
+        assert!(members(r#"{"id":1,"id":2}"#, "id").eq([6..7, 13..14]));
+        assert!(members("{}", "id").eq([]));
     }
 }

@@ -242,6 +242,73 @@ fn c21_commands_may_come_before_the_replies_that_stand_before_them() {
     assert!(replay.is_finished());
 }
 
+/// A recorded client that used an id again, in turn and at the same time.
+#[test]
+fn c21_ids_that_repeat_stand_for_one_after_the_other() {
+    let lines = [
+        r#"-> {"execute":"a","id":1}"#,
+        r#"<- {"return":"a","id":1}"#,
+        r#"-> {"execute":"b","id":1}"#,
+        r#"-> {"execute":"c","id":1.0}"#,
+        r#"-> {"execute":"d","id":1}"#,
+        r#"<- {"return":"b","id":1}"#,
+        r#"<- {"return":"c","id":1.0}"#,
+        r#"<- {"return":"d","id":1}"#,
+    ];
+    let mut replay = replay(&lines);
+    for (name, id) in [("a", "7"), ("b", "8"), ("c", "\"x\""), ("d", "9")] {
+        replay.handle_input(format!("{{\"execute\":\"{name}\",\"id\":{id}}}").as_bytes());
+    }
+    assert_eq!(replay.mismatch(), None);
+    let expected = [("a", "7"), ("b", "8"), ("c", "\"x\""), ("d", "9")]
+        .map(|(name, id)| format!("{{\"return\":\"{name}\",\"id\":{id}}}\r\n"));
+    let mut sent = Vec::new();
+    take(&mut replay, &mut sent);
+    assert_eq!(String::from_utf8(sent).unwrap(), expected.concat());
+    assert!(replay.is_finished());
+}
+
+/// Their replies would be the same.
+#[test]
+fn c21_two_commands_in_flight_have_two_ids() {
+    let lines = [
+        r#"-> {"execute":"a","id":1}"#,
+        r#"-> {"execute":"b","id":2}"#,
+        r#"<- {"return":"a","id":1}"#,
+        r#"-> {"execute":"a","id":1}"#,
+    ];
+    let mut replay = replay(&lines);
+    replay.handle_input(br#"{"execute":"a","id":7}{"execute":"b","id":7}"#);
+    let mismatch = replay.mismatch().unwrap();
+    assert_eq!((mismatch.line, &*mismatch.expected), (3, r#"{"execute":"b","id":2}"#));
+    let got = r#"{"execute":"b","id":7}, which has the id of another command in flight"#;
+    assert_eq!(mismatch.got, got);
+
+    // Answered, it is free again; the same recorded id may have the same new one.
+    let mut replay = self::replay(&lines);
+    replay.handle_input(br#"{"execute":"a","id":7}{"execute":"b","id":8}{"execute":"a","id":7}"#);
+    assert_eq!(replay.mismatch(), None);
+    let lines = [r#"-> {"execute":"a","id":1}"#, r#"-> {"execute":"b","id":1}"#];
+    let mut replay = self::replay(&lines);
+    replay.handle_input(br#"{"execute":"a","id":7}{"execute":"b","id":7}"#);
+    assert!(replay.is_finished());
+}
+
+#[test]
+fn c21_what_a_server_would_tell_apart_is_a_mismatch() {
+    for (recorded, sent) in [
+        (r#"{"execute":"a","id":1}"#, r#"{"execute":"a","id":1,"id":1}"#),
+        (
+            r#"{"execute":"a","arguments":{"n":18446744073709551616}}"#,
+            r#"{"execute":"a","arguments":{"n":18446744073709551617}}"#,
+        ),
+    ] {
+        let mut replay = replay(&[&format!("-> {recorded}")]);
+        replay.handle_input(sent.as_bytes());
+        assert_eq!(replay.mismatch().map(|mismatch| &*mismatch.got), Some(sent));
+    }
+}
+
 #[track_caller]
 fn assert_refused(lines: &[&str], input: &[u8], ends: bool, expected: &str) {
     let mut replay = replay(lines);
