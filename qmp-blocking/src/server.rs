@@ -33,7 +33,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use listener::{Listener, Stopper};
 pub use machine::{Server, connect_machine};
 pub use qmp_proto::server::{
-    Call, CloseReason, Config, Connection, Machine, RespondError, Ticket, Vm,
+    Call, CloseReason, Config, Connection, Machine, Monitor, RespondError, Ticket, Vm,
 };
 pub use relay::relay;
 pub use replay::{ReplayError, replay};

@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::PathBuf;
 use std::process;
-use std::sync::mpsc;
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
@@ -88,6 +88,35 @@ fn the_whole_story() {
     assert_eq!(closed(&client), CloseReason::Quit);
     within(|| server.wait()).unwrap();
     assert!(!path.exists(), "the file is gone with the server");
+}
+
+/// From within a command's function, and from elsewhere while it runs.
+#[test]
+fn an_event_does_not_wait_for_a_command() {
+    let (running, is_running) = mpsc::channel();
+    let (told, go_on) = mpsc::channel();
+    let its_server = Arc::new(OnceLock::<Server>::new());
+    let within_it = Arc::downgrade(&its_server);
+    let mut machine = Machine::new();
+    machine.on("tell", move |_, _| {
+        let server = within_it.upgrade().unwrap();
+        assert!(server.get().unwrap().event(&an_event()));
+        running.send(()).unwrap();
+        go_on.recv_timeout(PATIENCE).unwrap();
+        Ok(Empty {})
+    });
+    let folder = tempfile::tempdir().unwrap();
+    its_server.set(Server::bind(folder.path().join("qmp.sock"), machine).unwrap()).unwrap();
+    let server = its_server.get().unwrap();
+    let (client, mut events) = connect(server);
+    let executing = thread::spawn(move || run(&client, "tell").map(|_| client));
+    assert_eq!(next_event(&mut events).name(), "ODD");
+    is_running.recv_timeout(PATIENCE).unwrap();
+    let other = its_server.clone();
+    assert!(within(move || other.get().unwrap().event(&an_event())));
+    assert_eq!(next_event(&mut events).name(), "ODD", "and the command runs yet");
+    told.send(()).unwrap();
+    within(|| executing.join()).unwrap().unwrap();
 }
 
 #[test]

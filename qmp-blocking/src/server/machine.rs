@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use qmp_client::Address;
-use qmp_proto::server::Machine;
-use qmp_proto::{Event, Timestamp};
+use qmp_proto::server::{Machine, Monitor, RespondError, Ticket};
+use qmp_proto::{CommandError, Event, Raw, Timestamp};
 
 use super::listener::{Listener, Stopper};
 use super::lock;
@@ -50,7 +50,7 @@ pub struct Server {
     thread: Option<JoinHandle<io::Result<()>>>,
 }
 
-/// Who needs both locks takes the machine's first.
+/// Who needs both locks takes the machine's first. It is held while a command runs.
 #[derive(Debug)]
 struct Shared {
     machine: Mutex<Machine<OwnedFd>>,
@@ -99,6 +99,9 @@ impl Server {
 
     /// Sends an event to the client that is served. Tells whether it goes out: as in QEMU, what
     /// happens while no client has negotiated is not told to anybody.
+    ///
+    /// It does not wait for a command that runs, and may be called from within its function: the
+    /// event then goes out before the reply.
     pub fn event(&self, event: &Event) -> bool {
         let client = match &*lock(&self.shared.client) {
             Client::Served(session) => session.clone(),
@@ -107,7 +110,9 @@ impl Server {
         client.event(event)
     }
 
-    /// Looks at the machine, or changes it, between two commands.
+    /// Looks at the machine, or changes it, between two commands: it waits for one that runs. So it
+    /// must not be called from within a command's function, where it would wait for ever or panic; what
+    /// may be done there is [`Vm`](super::Vm)'s.
     pub fn with_machine<R>(&self, act: impl FnOnce(&mut Machine<OwnedFd>) -> R) -> R {
         act(&mut lock(&self.shared.machine))
     }
@@ -145,11 +150,35 @@ impl Shared {
             let session = Session::new(stream, lock(&self.machine).config())?;
             let Some(turn) = Turn::begin(self, session) else { break };
             while let Some(call) = turn.session.next_call() {
-                let mut machine = lock(&self.machine);
-                turn.session.with(|connection| machine.execute(&call, connection, now()));
+                lock(&self.machine).execute(&call, &mut Shown(&turn.session), now());
             }
         }
         Ok(())
+    }
+}
+
+/// A session, as a command sees it: nobody waits for the session while the command runs.
+struct Shown<'a>(&'a Session);
+
+impl Monitor<OwnedFd> for Shown<'_> {
+    fn respond(
+        &mut self,
+        ticket: Ticket,
+        outcome: Result<Raw, CommandError>,
+    ) -> Result<(), RespondError> {
+        self.0.respond(ticket, outcome)
+    }
+
+    fn event(&mut self, event: &Event) -> bool {
+        self.0.event(event)
+    }
+
+    fn take_descriptor(&mut self) -> Option<OwnedFd> {
+        self.0.take_descriptor()
+    }
+
+    fn close(&mut self) {
+        self.0.close();
     }
 }
 
@@ -192,7 +221,7 @@ pub fn connect_machine(mut machine: Machine<OwnedFd>) -> io::Result<UnixStream> 
     let session = Session::new(theirs, machine.config())?;
     start(move || {
         while let Some(call) = session.next_call() {
-            session.with(|connection| machine.execute(&call, connection, now()));
+            machine.execute(&call, &mut Shown(&session), now());
         }
     })?;
     Ok(ours)

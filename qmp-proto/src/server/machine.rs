@@ -12,7 +12,7 @@ use core::fmt;
 use serde::Serialize;
 
 use super::config::Config;
-use super::connection::Connection;
+use super::monitor::Monitor;
 use super::output::Call;
 use super::vm::{self, NoArguments, Vm, VmState};
 use crate::command::Command;
@@ -130,14 +130,14 @@ impl<F: 'static> Machine<F> {
 
     /// Executes a command and answers it on its connection. `now` is the time of its events; after
     /// `quit` the connection is closing.
-    pub fn execute(&mut self, call: &Call, connection: &mut Connection<F>, now: Timestamp) {
+    pub fn execute(&mut self, call: &Call, monitor: &mut dyn Monitor<F>, now: Timestamp) {
         let mut later = Vec::new();
         let outcome = match self.commands.get_mut(&*call.name) {
             Some(entry) if call.out_of_band && !entry.out_of_band => {
                 Err(CommandError::generic("this command cannot be executed out-of-band"))
             }
             Some(entry) => {
-                let mut vm = Vm::new(&mut self.state, connection, now, &mut later);
+                let mut vm = Vm::new(&mut self.state, monitor, now, &mut later);
                 (entry.function)(&mut vm, &call.arguments)
             }
             None if call.name == QueryCommands::NAME => self.names(&call.arguments),
@@ -147,13 +147,13 @@ impl<F: 'static> Machine<F> {
             )),
         };
         // It fails where the call was answered already; then there is nothing to say.
-        if connection.respond(call.ticket, outcome).is_ok() {
+        if monitor.respond(call.ticket, outcome).is_ok() {
             for event in &later {
-                connection.event(event);
+                monitor.event(event);
             }
         }
         if self.state.ended {
-            connection.close();
+            monitor.close();
         }
     }
 

@@ -1,11 +1,12 @@
 //! The machine that the built-in commands are about, and those commands.
 
 use alloc::vec::Vec;
+use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::connection::Connection;
 use super::machine::Machine;
+use super::monitor::Monitor;
 use crate::command::{Command, Empty};
 use crate::commands::{
     Cont, QueryStatus, QueryVersion, Quit, RunState, Stop, SystemPowerdown, SystemReset,
@@ -17,10 +18,9 @@ use crate::message::Version;
 use crate::raw::Raw;
 
 /// What a command's function may do to the machine that it runs in.
-#[derive(Debug)]
 pub struct Vm<'a, F> {
     state: &'a mut VmState,
-    connection: &'a mut Connection<F>,
+    monitor: &'a mut dyn Monitor<F>,
     now: Timestamp,
     later: &'a mut Vec<Event>,
 }
@@ -42,11 +42,11 @@ impl Default for VmState {
 impl<'a, F> Vm<'a, F> {
     pub(super) fn new(
         state: &'a mut VmState,
-        connection: &'a mut Connection<F>,
+        monitor: &'a mut dyn Monitor<F>,
         now: Timestamp,
         later: &'a mut Vec<Event>,
     ) -> Self {
-        Self { state, connection, now, later }
+        Self { state, monitor, now, later }
     }
 
     /// Whether the machine runs, and if not, why.
@@ -62,7 +62,7 @@ impl<'a, F> Vm<'a, F> {
     /// Sends an event before the command's reply. Data that cannot be written as JSON is left out.
     pub fn event<T: Serialize>(&mut self, name: &str, data: Option<&T>) {
         let event = self.make_event(name, data);
-        self.connection.event(&event);
+        self.monitor.event(&event);
     }
 
     /// As [`event`](Self::event), behind the command's reply.
@@ -73,7 +73,7 @@ impl<'a, F> Vm<'a, F> {
 
     /// The descriptor that came along, for a command such as `getfd`.
     pub fn take_descriptor(&mut self) -> Option<F> {
-        self.connection.take_descriptor()
+        self.monitor.take_descriptor()
     }
 
     /// Ends the machine, as `quit` does: after this command's reply the connection closes.
@@ -97,6 +97,13 @@ impl<'a, F> Vm<'a, F> {
             reason: ShutdownCause,
         }
         self.event(E::NAME, Some(&Data { guest: false, reason }));
+    }
+}
+
+/// Without the monitor, which shows itself elsewhere.
+impl<F> fmt::Debug for Vm<'_, F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Vm").field("state", &self.state).finish_non_exhaustive()
     }
 }
 
