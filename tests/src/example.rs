@@ -47,6 +47,19 @@ impl Example {
         share
     }
 
+    /// From now on it gets so many descriptors more, but for those that it closes.
+    #[cfg(target_os = "linux")]
+    pub fn limit_descriptors(&self, more: usize) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let open: Vec<u64> = open
+            .map(|entry| entry.expect("a name").file_name().to_str().unwrap().parse().unwrap())
+            .collect();
+        let first_out = (0..).filter(|number| !open.contains(number)).nth(more);
+        let limit = Rlimit { current: first_out, maximum: Some(4096) };
+        prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).expect("it runs");
+    }
+
     /// The next line that it prints.
     #[track_caller]
     pub fn line(&self) -> String {

@@ -248,6 +248,16 @@ fn a_socket_file_that_was_left_behind_is_replaced() {
     connect(&server).0.execute(&Cont).unwrap();
 }
 
+/// Somebody may have taken the place meanwhile.
+#[test]
+fn another_servers_socket_file_stays() {
+    let (server, path, _folder) = serve(Machine::new());
+    fs::remove_file(&path).unwrap();
+    let other = Server::bind(&path, Machine::new()).unwrap();
+    within(|| drop(server));
+    connect(&other).0.execute(&Cont).unwrap();
+}
+
 #[test]
 fn a_file_that_is_no_socket_stays() {
     let folder = tempfile::tempdir().unwrap();

@@ -166,13 +166,44 @@ fn c14_a_client_that_does_not_read_loses_its_own_events_alone() {
         assert_eq!(next_event(&mut events).name(), "TOLD");
     }
     client.execute(&Quit).unwrap();
-    assert!(share.end().1.success());
-    let mut rest = Vec::new();
+    // It is given time to read what was kept for it.
     within(move || {
+        let mut rest = Vec::new();
         slow.read_to_end(&mut rest).unwrap();
+        assert!(rest.len() > 1 << 20 && rest.ends_with(b"}\r\n"), "{} bytes", rest.len());
         let told = rest.windows(4).filter(|text| text == b"TOLD").count();
         assert!((1..ROUNDS).contains(&told), "{told} of them");
     });
+    assert!(share.end().1.success());
+}
+
+/// A client needs three: two are left, and then none.
+#[cfg(target_os = "linux")]
+#[test]
+fn without_descriptors_it_turns_clients_away_and_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = MachineServer::bind(folder.path().join("qmp.sock"), Machine::new()).unwrap();
+    let socket = folder.path().join("shared");
+    let share = Example::share(server.address(), &socket);
+    let (first, _) = patient().connect_with_events(&socket).unwrap();
+
+    share.limit_descriptors(2);
+    let mut turned_away = UnixStream::connect(&socket).unwrap();
+    turned_away.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(turned_away.read(&mut [0]).unwrap_or(0), 0);
+    first.execute(&QueryStatus).unwrap();
+
+    // This one has to wait, until the first has left.
+    share.limit_descriptors(0);
+    let waiting = thread::spawn({
+        let socket = socket.clone();
+        move || patient().connect(&socket).unwrap()
+    });
+    first.execute(&QueryStatus).unwrap();
+    drop(first);
+    let second = within(|| waiting.join()).unwrap();
+    second.execute(&Quit).unwrap();
+    assert!(share.end().1.success());
 }
 
 #[test]

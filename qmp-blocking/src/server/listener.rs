@@ -8,8 +8,11 @@ use std::sync::Arc;
 
 use qmp_client::Address;
 use qmp_client::listen::ListenSocket;
-use rustix::event::{PollFd, PollFlags};
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+
+/// How long nobody is accepted after somebody could not be.
+const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 100_000_000 };
 
 /// Listens at an address. Dropped, it closes the socket, and removes its file if it made one.
 #[derive(Debug)]
@@ -78,25 +81,49 @@ impl Listener {
 
     /// Waits for the next client; `None` once it is stopped.
     ///
+    /// What concerns one client, or passes, is no error: where no descriptors or memory are left,
+    /// clients wait until there are again, which is looked for ten times a second.
+    ///
     /// # Errors
     ///
-    /// What the system says, for instance that there are no descriptors left.
+    /// Where the socket is none that listens.
     pub fn accept(&self) -> io::Result<Option<OwnedFd>> {
         loop {
-            let mut polled = [
-                PollFd::new(&self.stopped, PollFlags::IN),
-                PollFd::new(&self.socket, PollFlags::IN),
-            ];
-            match rustix::event::poll(&mut polled, None) {
-                Err(Errno::INTR) => continue,
-                outcome => outcome?,
-            };
-            if !polled[0].revents().is_empty() {
+            if self.is_stopped(Some(&self.socket), None)? {
                 return Ok(None);
             }
-            if let Some(client) = self.socket.try_accept()? {
-                return Ok(Some(client));
+            match self.socket.try_accept() {
+                Ok(None) => {}
+                Ok(client) => return Ok(client),
+                Err(error) if is_for_ever(&error) => return Err(error),
+                Err(_) => {
+                    if self.is_stopped(None, Some(PAUSE))? {
+                        return Ok(None);
+                    }
+                }
             }
         }
     }
+
+    /// Waits until it is stopped, or until somebody comes to the socket, or so long.
+    fn is_stopped(
+        &self,
+        socket: Option<&ListenSocket>,
+        timeout: Option<Timespec>,
+    ) -> io::Result<bool> {
+        let stopped = PollFd::new(&self.stopped, PollFlags::IN);
+        let socket = socket.map(|socket| PollFd::new(socket, PollFlags::IN));
+        let mut polled: Vec<_> = [stopped].into_iter().chain(socket).collect();
+        match rustix::event::poll(&mut polled, timeout.as_ref()) {
+            Ok(_) => Ok(!polled[0].revents().is_empty()),
+            Err(Errno::INTR) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Whether the next attempt would fail likewise, whatever comes.
+fn is_for_ever(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, None | Some(Errno::BADF | Errno::INVAL | Errno::NOTSOCK | Errno::OPNOTSUPP))
 }

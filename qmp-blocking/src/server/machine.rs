@@ -122,8 +122,8 @@ impl Server {
     ///
     /// # Errors
     ///
-    /// What kept the server from serving, for instance that there are no descriptors left, or that
-    /// a command's function panicked.
+    /// What kept the server from serving: for instance that a command's function panicked. That there
+    /// are no descriptors left for a client is none: it is dropped, or has to wait.
     pub fn wait(mut self) -> io::Result<()> {
         let panicked = || Err(io::Error::other("a command's function panicked"));
         let ended = self.thread.take().map(JoinHandle::join);
@@ -147,7 +147,9 @@ impl Shared {
     fn serve(&self, listener: &Listener) -> io::Result<()> {
         while !lock(&self.machine).has_ended() {
             let Some(stream) = listener.accept()? else { break };
-            let session = Session::new(stream, lock(&self.machine).config())?;
+            let config = lock(&self.machine).config();
+            // A client for whom no descriptors are left is dropped.
+            let Ok(session) = Session::new(stream, config) else { continue };
             let Some(turn) = Turn::begin(self, session) else { break };
             while let Some(call) = turn.session.next_call() {
                 lock(&self.machine).execute(&call, &mut Shown(&turn.session), now());
