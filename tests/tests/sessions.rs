@@ -4,6 +4,7 @@
 use std::fs::File;
 use std::io::{ErrorKind, IoSlice, Read, Write};
 use std::mem::MaybeUninit;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, mpsc};
@@ -369,6 +370,38 @@ fn c11_a_relay_passes_descriptors_on() {
     });
     assert_eq!(written(reader), "taken");
     script.join();
+}
+
+/// The server answers what came before the end, and the client gets it.
+#[test]
+fn a_relay_passes_the_end_of_a_stream_on_as_such() {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_read_timeout(Some(PATIENCE)).unwrap();
+    let (server, session) = pair();
+    let (ended, has_ended) = mpsc::channel();
+    let relaying = Script::start(move || {
+        relay(theirs, server, |direction, bytes| {
+            if (direction, bytes) == (Direction::ToServer, &[]) {
+                ended.send(()).unwrap();
+            }
+            Ok(())
+        })
+        .unwrap();
+    });
+    let serving = Script::start(move || {
+        let call = expect(&session, "slow");
+        has_ended.recv_timeout(PATIENCE).unwrap();
+        session.respond(call.ticket, done()).unwrap();
+        assert!(session.next_call().is_none());
+        assert_eq!(session.close_reason(), Some(CloseReason::Eof { mid_message: false }));
+    });
+    ours.write_all(br#"{"execute": "qmp_capabilities"}{"execute": "slow", "id": 7}"#).unwrap();
+    ours.shutdown(Shutdown::Write).unwrap();
+    let mut said = String::new();
+    ours.read_to_string(&mut said).unwrap();
+    assert!(said.ends_with("{\"return\": {}, \"id\": 7}\r\n"), "{said}");
+    relaying.join();
+    serving.join();
 }
 
 #[test]

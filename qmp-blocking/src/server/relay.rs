@@ -17,8 +17,11 @@ use crate::nudge::poll;
 /// What is read at once, in bytes.
 const BUFFER: usize = 64 << 10;
 
-/// Carries what two stream sockets say to each other, descriptors included, until either ends; then
-/// both are closed. Neither notices that it does not talk to the other itself.
+/// Carries what two stream sockets say to each other, descriptors included, until both have ended;
+/// then both are closed. Neither notices that it does not talk to the other itself.
+///
+/// Where one side ends its stream, the other finds the end of it, and may still say what there is to
+/// say: as QEMU does, which answers what came before.
 ///
 /// `see` is shown every piece before it goes on, and an empty one where a side's stream ends. It is
 /// called by one thread at a time, of two. A [`Recorder`](qmp_proto::trace::Recorder) makes a
@@ -42,13 +45,13 @@ pub fn relay(
     })
 }
 
-/// However it ends, a panic of `see` included, the other direction ends too.
+/// Carries one direction to its end. An error of `see`, or its panic, ends the other too.
 fn carry(
     from: &OwnedFd,
     to: &OwnedFd,
     mut see: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
-    let _both = ShutDownOnDrop([from, to]);
+    let mut end = ShutDownOnDrop { sockets: [from, to], how: [Shutdown::Both, Shutdown::Both] };
     let mut buffer = vec![0; BUFFER];
     loop {
         let received = repeat(from, PollFlags::IN, || receive(from.as_fd(), &mut buffer));
@@ -56,6 +59,7 @@ fn carry(
         let (length, descriptor) = received.unwrap_or((0, None));
         see(&buffer[..length])?;
         if length == 0 || send(to, &buffer[..length], descriptor).is_err() {
+            end.how = [Shutdown::Read, Shutdown::Write];
             return Ok(());
         }
     }
@@ -88,13 +92,16 @@ fn repeat<T>(
     }
 }
 
-struct ShutDownOnDrop<'a>([&'a OwnedFd; 2]);
+struct ShutDownOnDrop<'a> {
+    sockets: [&'a OwnedFd; 2],
+    how: [Shutdown; 2],
+}
 
 impl Drop for ShutDownOnDrop<'_> {
     fn drop(&mut self) {
-        for socket in self.0 {
+        for (socket, how) in self.sockets.into_iter().zip(self.how) {
             // It fails where the peer is gone, or the other thread has done so.
-            let _ = rustix::net::shutdown(socket, Shutdown::Both);
+            let _ = rustix::net::shutdown(socket, how);
         }
     }
 }

@@ -28,15 +28,19 @@ pub enum ReplayError {
 /// Plays a [`Trace`] to the client at the other end of a stream socket, up to the trace's end: see
 /// [`Replay`] for what has to be the same. Then the socket is closed.
 ///
-/// A [`Listener`](super::Listener) accepts such a client. It is waited for as long as it takes;
-/// where the trace ends with the client's end, for that too.
+/// It waits for the client as long as it takes. Where the trace ends with an end, `-> --` or `<- --`,
+/// everything that the client says was compared. Where it ends with any other line, as when it was cut
+/// off, the replay is over with that line, and what the client would have said then is not looked at:
+/// add `-> --` to a trace for which that matters.
 ///
 /// # Errors
 ///
 /// Where the client did otherwise, the first place.
 ///
+/// At a [`Listener`](super::Listener), for a program that takes an address:
+///
 /// ```
-/// use qmp_blocking::server::replay;
+/// use qmp_blocking::server::{Listener, replay};
 ///
 /// let trace = r#"# QMP trace, version 1
 /// 0.000000 <- {"QMP": {"capabilities": []}}
@@ -44,12 +48,20 @@ pub enum ReplayError {
 /// 0.000000 <- {"return": {}, "id": 1}
 /// 0.000000 -> {"execute": "query-name", "id": 2}
 /// 0.000000 <- {"return": {"name": "vm"}, "id": 2}
+/// 0.000000 -> --
 /// "#;
-/// let (ours, theirs) = std::os::unix::net::UnixStream::pair()?;
 /// let trace = trace.parse()?;
-/// let server = std::thread::spawn(move || replay(theirs, trace));
-/// let client = qmp_blocking::from_stream(ours)?;
+/// let folder = tempfile::tempdir()?;
+/// let listener = Listener::bind(folder.path().join("qmp.sock"))?;
+/// let address = listener.address().clone();
+/// let server = std::thread::spawn(move || {
+///     let client = listener.accept().expect("a client").expect("nobody stops it");
+///     replay(client, trace)
+/// });
+///
+/// let client = qmp_blocking::connect(address)?;
 /// assert_eq!(client.query("name")?.as_str()?, r#"{"name": "vm"}"#);
+/// drop(client);
 /// server.join().unwrap()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -57,8 +69,11 @@ pub fn replay(stream: impl Into<OwnedFd>, trace: Trace) -> Result<(), ReplayErro
     let socket = stream.into();
     let mut replay = Replay::new(trace);
     let mut buffer = vec![0; BUFFER];
+    let mut ended = false;
     loop {
-        let wanted = send(&socket, &mut replay);
+        let mut wanted = send(&socket, &mut replay);
+        // The end is told again and again.
+        wanted.set(PollFlags::IN, !ended);
         if let Some(mismatch) = replay.mismatch() {
             return Err(ReplayError::Mismatch(mismatch.clone()));
         }
@@ -69,10 +84,17 @@ pub fn replay(stream: impl Into<OwnedFd>, trace: Trace) -> Result<(), ReplayErro
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => return Err(ReplayError::Io(error.into())),
         }
+        if ended {
+            continue;
+        }
         match receive(socket.as_fd(), &mut buffer) {
             Ok((length @ 1.., _)) => replay.handle_input(&buffer[..length]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Ok(_) | Err(_) => replay.handle_eof(),
+            Ok(_) => {
+                ended = true;
+                replay.handle_eof();
+            }
+            Err(_) => replay.handle_failure(),
         }
     }
 }
@@ -86,7 +108,7 @@ fn send(socket: &OwnedFd, replay: &mut Replay) -> PollFlags {
                 return PollFlags::IN | PollFlags::OUT;
             }
             Err(_) => {
-                replay.handle_eof();
+                replay.handle_failure();
                 break;
             }
         }

@@ -35,6 +35,10 @@ impl Outbox {
         }
     }
 
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// The first entry of which not all is sent.
     pub(super) fn first_unsent(&self) -> Option<usize> {
         self.ends.front().map(|(_, entry)| *entry)

@@ -3,8 +3,8 @@
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString};
-use core::fmt;
 use core::time::Duration;
+use core::{fmt, mem};
 
 use super::compare;
 use super::document::Trace;
@@ -31,10 +31,12 @@ use crate::config::Config;
 ///   flight that had different ones is a mismatch.
 /// - In a redacted trace, values that were replaced equal everything. Those in the server's messages
 ///   are sent as they stand.
-/// - Where the trace has the end of the server's stream, the replay is finished. Where it has that of
-///   the client's, or its last line, the client may say nothing more.
-/// - A client that ends before it has said everything, or before it was sent everything, is a
-///   mismatch.
+/// - Where the trace has the end of the server's stream (`<- --`), the replay is finished. Where it has
+///   that of the client's (`-> --`), the client may say nothing more.
+/// - A client that ends before it has said everything, or before it was sent everything that stands
+///   before its end, is a mismatch.
+/// - A trace without such an end, of a session that was cut off or written by hand, is finished with its
+///   last line: whoever goes on feeding it sees that the client says nothing more.
 ///
 /// [The module](super) has an example.
 pub struct Replay {
@@ -44,7 +46,9 @@ pub struct Replay {
     ids: Ids,
     splitter: Splitter,
     outbox: Outbox,
-    /// The server's stream, or the client's, has ended as the trace says.
+    /// The client's stream has ended.
+    heard_all: bool,
+    /// The server's stream has ended as the trace says, or the client has left where it may.
     ended: bool,
     mismatch: Option<Mismatch>,
 }
@@ -58,6 +62,7 @@ impl Replay {
             ids: Ids::default(),
             splitter: Splitter::new(Config::default().max_message),
             outbox: Outbox::default(),
+            heard_all: false,
             ended: false,
             mismatch: None,
         };
@@ -73,18 +78,32 @@ impl Replay {
         }
     }
 
-    /// Takes in that the client sends nothing any more, or that the transport failed.
+    /// Takes in that the client sends nothing any more. What the server said after that is sent yet.
     pub fn handle_eof(&mut self) {
+        if mem::replace(&mut self.heard_all, true) {
+            return;
+        }
         let rest = self.splitter.finish();
         if let (true, Some(piece)) = (self.is_going_on(), rest) {
             self.hear(piece);
         }
-        let is_unsaid = self.entry().is_some_and(|entry| entry.payload != Payload::End);
-        let unsaid = is_unsaid.then_some(self.next);
-        match self.outbox.first_unsent().or(unsaid) {
-            Some(entry) => self.differ(entry, "the end of the stream".to_owned()),
-            None => self.ended = true,
+        let unsent = self.outbox.first_unsent();
+        if self.entry().is_some_and(|entry| entry.payload == Payload::End) && !self.ended {
+            self.next += 1;
+            self.say();
         }
+        let unsaid = (!self.ended && self.entry().is_some()).then_some(self.next);
+        if let Some(entry) = unsent.or(unsaid) {
+            self.differ(entry, "the end of the stream".to_owned());
+        }
+    }
+
+    /// Takes in that the transport failed: nothing more is sent or heard. Where the client had ended
+    /// its stream as the trace says, it may have left before it had heard everything.
+    pub fn handle_failure(&mut self) {
+        self.handle_eof();
+        self.ended = true;
+        self.outbox.clear();
     }
 
     /// What to send now; `None` if nothing. It stays here until [`advance`](Self::advance) says that

@@ -360,6 +360,41 @@ fn c21_a_mismatch_says_line_expected_and_got() {
     refused(&end, b"", true, "line 2 of the trace: expected {\"a\":1}, got the end of the stream");
 }
 
+/// As QEMU does, which answers what came before the end.
+#[test]
+fn c21_what_the_server_says_behind_the_clients_end_is_sent() {
+    let lines = [
+        r#"-> {"execute":"a","id":1}"#,
+        "-> --",
+        r#"<- {"return":{},"id":1}"#,
+        r#"<- {"event":"SHUTDOWN"}"#,
+        "<- --",
+    ];
+    let ended = || {
+        let mut replay = replay(&lines);
+        replay.handle_input(br#"{"execute":"a","id":7}"#);
+        assert_eq!(said(&mut replay), "");
+        assert!(!replay.is_finished());
+        replay.handle_eof();
+        replay
+    };
+    let mut replay = ended();
+    assert!(!replay.is_finished());
+    replay.handle_eof();
+    let rest = r#"{\"return\":{},\"id\":7}\r\n{\"event\":\"SHUTDOWN\"}\r\n"#;
+    assert_eq!(said(&mut replay), rest);
+    assert!(replay.is_finished());
+    // A client that is gone hears none of it.
+    let mut replay = ended();
+    replay.handle_failure();
+    assert!(replay.is_finished());
+    assert_eq!(replay.transmit(), None);
+    let mut replay = self::replay(&lines);
+    replay.handle_failure();
+    assert_eq!(replay.mismatch().map(|mismatch| mismatch.line), Some(2));
+    assert!(!replay.is_finished());
+}
+
 /// Comments and empty lines count.
 #[test]
 fn c21_lines_are_counted_as_in_the_text() {
