@@ -1,7 +1,7 @@
 //! Stands between a client and a QEMU, and records what they say to each other.
 //!
-//! `record ADDRESS FILE [LISTEN]` waits for one client at LISTEN, the Unix socket FILE.sock unless
-//! given, connects to the QEMU at ADDRESS, and writes a trace to FILE until either side ends.
+//! `record ADDRESS FILE [LISTEN]` connects to the QEMU at ADDRESS, waits for one client at LISTEN, the
+//! Unix socket FILE.sock unless given, and writes a trace to FILE until both sides have ended.
 //! Addresses are written as behind `-qmp`. Passwords and the like are taken out of the trace.
 
 use std::error::Error;
@@ -32,17 +32,18 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let (address, name, listener) = match &arguments[..] {
-        [address, name] => (address, name, Listener::bind(PathBuf::from(format!("{name}.sock")))?),
-        [address, name, listen] => (address, name, Listener::bind(listen)?),
+    let (address, name, listen) = match &arguments[..] {
+        [address, name] => (address, name, Address::from(PathBuf::from(format!("{name}.sock")))),
+        [address, name, listen] => (address, name, listen.parse()?),
         _ => return Err("usage: record ADDRESS FILE [LISTEN]".into()),
     };
-    let (address, mut file) = (address.parse()?, File::create(name)?);
+    let server = connect(&address.parse()?)?;
+    let listener = Listener::bind(listen)?;
+    let mut file = File::create(name)?;
     println!("waiting for a client at {}", listener.address());
     let Some(client) = listener.accept()? else { return Ok(()) };
     // There is only one.
     drop(listener);
-    let server = connect(&address)?;
 
     let mut recorder = Recorder::new(MAX_MESSAGE).redacted(Redaction::default());
     file.write_all(recorder.header().as_bytes())?;

@@ -97,11 +97,27 @@ fn c11_descriptors_are_passed_on() {
     assert_eq!(within(move || reader.read(&mut [0])).unwrap(), 0);
 }
 
+/// Nobody is told to come, and no file is made.
 #[test]
-fn without_a_server_it_says_so() {
+fn where_it_cannot_work_it_says_so_at_once() {
     let folder = tempfile::tempdir().unwrap();
-    let (example, address) = record("pipe:/nowhere", &folder.path().join("trace"), None);
-    assert!(patient().connect(&address).is_err());
-    let (lines, status) = example.end();
-    assert!(!status.success() && lines.is_empty());
+    let path = |name: &str| folder.path().join(name);
+    let machine = Server::bind(path("qmp.sock"), Machine::new()).unwrap();
+    let (nobody, machine) =
+        ("unix:/nonexistent/qmp.sock".to_owned(), machine.address().to_string());
+    let listens = path("listens").to_str().unwrap().to_owned();
+    for (monitor, listen) in [
+        // There is no such path and will be none, so it is not waited for.
+        ("unix:/dev/null/qmp.sock", &*listens),
+        ("pipe:/nowhere", &*listens),
+        ("nonsense", &*listens),
+        (&*machine, "nonsense"),
+        (&*machine, "unix:/nonexistent/listens"),
+    ] {
+        let file = path("trace");
+        let example = Example::start("record", &[monitor, file.to_str().unwrap(), listen]);
+        let (lines, status) = example.end();
+        assert!(!status.success() && lines.is_empty(), "{monitor} {listen}: {lines:?}");
+        assert!(!file.exists() && !path("listens").exists(), "{monitor} {listen}");
+    }
 }
