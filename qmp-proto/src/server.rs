@@ -53,6 +53,57 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! # A server of your own
+//!
+//! Without a machine, the commands are yours to answer, when and in which order you like. The loop is
+//! the client's, turned around; here over a socket, one client at a time:
+//!
+//! ```
+//! # #[cfg(unix)] {
+//! use std::io::{self, Read, Write};
+//! use std::os::unix::net::UnixStream;
+//! use qmp_proto::server::{Config, Connection, Output};
+//! use qmp_proto::{CommandError, ErrorClass};
+//!
+//! fn serve(mut client: UnixStream) -> io::Result<()> {
+//!     let mut connection = <Connection>::new(Config::default());
+//!     let mut buffer = [0; 4096];
+//!     loop {
+//!         while let Some(bytes) = connection.transmit() {
+//!             let sent = client.write(bytes)?;
+//!             connection.advance(sent);
+//!         }
+//!         match connection.poll_output() {
+//!             Some(Output::Call(call)) => {
+//!                 let outcome = match &*call.name {
+//!                     "query-name" => Ok(serde_json::json!({"name": "mine"})),
+//!                     _ => Err(CommandError::new(ErrorClass::CommandNotFound, "no such command")),
+//!                 };
+//!                 // It fails where the client has left, which the end tells.
+//!                 let _ = connection.respond(call.ticket, outcome);
+//!             }
+//!             Some(Output::Closed(_)) => return Ok(()),
+//!             Some(_) => {}
+//!             None => match client.read(&mut buffer)? {
+//!                 0 => connection.handle_eof(),
+//!                 length => connection.handle_input(&buffer[..length]),
+//!             },
+//!         }
+//!     }
+//! }
+//!
+//! let (mut client, theirs) = UnixStream::pair()?;
+//! let server = std::thread::spawn(move || serve(theirs));
+//! client.write_all(br#"{"execute": "qmp_capabilities"} {"execute": "query-name", "id": 1}"#)?;
+//! client.shutdown(std::net::Shutdown::Write)?;
+//! let mut said = String::new();
+//! client.read_to_string(&mut said)?;
+//! assert_eq!(said.lines().last(), Some(r#"{"return": {"name": "mine"}, "id": 1}"#));
+//! server.join().unwrap()?;
+//! # }
+//! # Ok::<(), std::io::Error>(())
+//! ```
+//!
 //! # What is enforced
 //!
 //! As QEMU does, so that a program that works here works there:
