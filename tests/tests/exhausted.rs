@@ -25,14 +25,14 @@ struct Limit(Rlimit);
 impl Limit {
     fn below(number: u64) -> Self {
         let before = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(number), ..before.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(number), ..before }).unwrap();
         Self(before)
     }
 }
 
 impl Drop for Limit {
     fn drop(&mut self) {
-        setrlimit(Resource::Nofile, self.0.clone()).unwrap();
+        setrlimit(Resource::Nofile, self.0).unwrap();
     }
 }
 
