@@ -29,6 +29,10 @@ pub enum Error {
     Closed(CloseReason),
     /// The function that was to recognise the awaited event panicked.
     MatcherPanicked,
+    /// From inside a callback, a wait for callbacks would wait for itself.
+    InsideCallback,
+    /// The server does not offer a command of this name, so it was not sent.
+    UnknownCommand(String),
 }
 
 impl fmt::Display for Error {
@@ -48,6 +52,12 @@ impl fmt::Display for Error {
             Self::MatcherPanicked => {
                 f.write_str("the function that recognises the awaited event panicked")
             }
+            Self::InsideCallback => f.write_str(
+                "called from inside a callback, this would wait for that callback's own end",
+            ),
+            Self::UnknownCommand(name) => {
+                write!(f, "the server offers no command {name:?}; nothing was sent")
+            }
         }
     }
 }
@@ -60,7 +70,11 @@ impl error::Error for Error {
             Self::Refused(refusal) => Some(refusal),
             Self::Decode(error) => Some(error),
             Self::NotSent(reason) | Self::Unanswered(reason) | Self::Closed(reason) => Some(reason),
-            Self::TimedOut { .. } | Self::StillBusy | Self::MatcherPanicked => None,
+            Self::TimedOut { .. }
+            | Self::StillBusy
+            | Self::MatcherPanicked
+            | Self::InsideCallback
+            | Self::UnknownCommand(_) => None,
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct Subscription {
 #[derive(Debug)]
 pub(crate) struct EventQueue {
     limits: EventLimits,
+    /// The one event that is asked for; all if there is none.
+    name: Option<String>,
     state: Mutex<State>,
 }
 
@@ -56,6 +58,8 @@ struct State {
     events: VecDeque<Event>,
     bytes: usize,
     lost: u64,
+    /// How many have come, the lost ones included.
+    received: u64,
     /// The connection has ended: what is queued is the last.
     ended: bool,
     /// The subscriber is gone: nothing is kept.
@@ -64,8 +68,8 @@ struct State {
 }
 
 impl Subscription {
-    pub(crate) fn new(limits: EventLimits) -> (Self, Arc<EventQueue>) {
-        let queue = Arc::new(EventQueue { limits, state: Mutex::default() });
+    pub(crate) fn new(limits: EventLimits, name: Option<String>) -> (Self, Arc<EventQueue>) {
+        let queue = Arc::new(EventQueue { limits, name, state: Mutex::default() });
         (Self { queue: queue.clone() }, queue)
     }
 
@@ -89,6 +93,11 @@ impl Subscription {
             }
         }
     }
+
+    /// How many events have come so far, those included that were dropped and those still queued.
+    pub fn received(&self) -> u64 {
+        self.queue.lock().received
+    }
 }
 
 impl Drop for Subscription {
@@ -110,6 +119,10 @@ impl EventQueue {
         if state.abandoned {
             return Err(Abandoned);
         }
+        if self.name.as_ref().is_some_and(|name| name != event.name()) {
+            return Ok(None);
+        }
+        state.received += 1;
         state.bytes += size(event);
         state.events.push_back(event.clone());
         while state.events.len() > self.limits.events.max(1)

@@ -3,7 +3,7 @@ use super::*;
 use crate::testing::{Wakes, event};
 
 fn queue(limits: EventLimits) -> (Subscription, Arc<EventQueue>) {
-    Subscription::new(limits)
+    Subscription::new(limits, None)
 }
 
 /// What the subscriber finds: an event's name, or how many were lost.
@@ -81,4 +81,22 @@ fn a_dropped_subscription_keeps_nothing() {
     assert!(queue.push(&event("B")).is_err());
     let state = queue.lock();
     assert_eq!((state.events.len(), state.bytes), (0, 0));
+}
+
+#[test]
+fn c14_other_events_take_no_room_where_one_is_asked_for() {
+    let limits = EventLimits { events: 2, bytes: usize::MAX };
+    let (subscription, queue) = Subscription::new(limits, Some("A".to_owned()));
+    ["A", "B", "A", "B", "B"].iter().for_each(|name| push(&queue, name));
+    assert_eq!(subscription.received(), 2);
+    assert_eq!(found(&subscription), names(&["A", "A"]));
+    assert_eq!(subscription.received(), 2);
+}
+
+#[test]
+fn c14_what_came_is_counted_with_what_was_lost() {
+    let (subscription, queue) = queue(EventLimits { events: 2, bytes: usize::MAX });
+    ["A", "B", "C"].iter().for_each(|name| push(&queue, name));
+    assert_eq!(subscription.received(), 3);
+    assert_eq!(found(&subscription), [vec![Err(1)], names(&["B", "C"])].concat());
 }

@@ -138,7 +138,12 @@ impl Hub {
 
     /// Subscribes to all events from now on.
     pub fn subscribe(&self, limits: EventLimits) -> Subscription {
-        let (subscription, queue) = Subscription::new(limits);
+        self.subscribe_to(limits, None)
+    }
+
+    /// Subscribes to the events of one name from now on; others take no room in its queue.
+    pub fn subscribe_to(&self, limits: EventLimits, name: Option<String>) -> Subscription {
+        let (subscription, queue) = Subscription::new(limits, name);
         self.lock().add_subscriber(queue);
         subscription
     }
@@ -152,8 +157,13 @@ impl Hub {
 
     /// Ends the connection at once: nobody waits for its replies any more, or not any longer.
     pub fn abort(&self) {
+        self.abort_with(CloseReason::Requested);
+    }
+
+    /// As [`abort`](Self::abort), for a reason that the adapter has.
+    pub fn abort_with(&self, reason: CloseReason) {
         let mut state = self.lock();
-        state.connection.abort();
+        state.connection.abort_with(reason);
         self.dispatch(state);
     }
 

@@ -390,3 +390,19 @@ fn c22_the_hub_is_shown_without_what_goes_through_it() {
     assert_unseen(&hub);
     assert_unseen(&(&pending, &until, &behind, &events));
 }
+
+#[test]
+fn c17_the_adapters_reason_to_end_is_told_to_all() {
+    let hub = ready();
+    let mut sent = execute(&hub, "stop");
+    send(&hub);
+    let mut waiting = execute(&hub, "cont");
+    let reason = CloseReason::CallbackPanicked("oh".into());
+    hub.abort_with(reason.clone());
+    hub.abort();
+    let Poll::Ready(Err(error)) = sent.poll(Waker::noop()) else { panic!("it is over") };
+    assert_eq!(error, ExecuteError::Unanswered(reason.clone()));
+    let Poll::Ready(Err(error)) = waiting.poll(Waker::noop()) else { panic!("it is over") };
+    assert_eq!(error, ExecuteError::NotSent(reason.clone()));
+    assert_eq!(hub.inspect(|connection| connection.close_reason().cloned()), Some(reason));
+}

@@ -3,6 +3,7 @@
 //! A [`Violation`] or [`NotQmp`] is the peer's fault, never ours, and its bytes are not trusted
 //! any further. No text here repeats a value from the wire: a value may be a secret.
 
+use alloc::sync::Arc;
 use core::{error::Error, fmt};
 
 use crate::error::CommandError;
@@ -28,6 +29,9 @@ pub enum CloseReason {
     Violation(Violation),
     /// The server refused `qmp_capabilities`.
     NegotiationRefused(CommandError),
+    /// A callback of the program's panicked, and this client was to end with it. The text is what
+    /// the program panicked with.
+    CallbackPanicked(Arc<str>),
 }
 
 /// How a transport failed, as the adapter reports it.
@@ -124,6 +128,7 @@ impl fmt::Display for CloseReason {
             Self::NegotiationRefused(error) => {
                 write!(f, "the server refused qmp_capabilities: {error}")
             }
+            Self::CallbackPanicked(text) => write!(f, "a callback panicked: {text}"),
         }
     }
 }

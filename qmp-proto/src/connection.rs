@@ -152,7 +152,12 @@ impl<F> Connection<F> {
     /// Ends the connection here and now; drop the transport then. Replies owed are not awaited, and
     /// what was claimed in part stays torn on the wire.
     pub fn abort(&mut self) {
-        self.end(CloseReason::Requested);
+        self.abort_with(CloseReason::Requested);
+    }
+
+    /// As [`abort`](Self::abort), for a reason that the application has.
+    pub fn abort_with(&mut self, reason: CloseReason) {
+        self.end(reason);
     }
 
     /// What to send now: as many commands as may share one write. `None` if nothing.
