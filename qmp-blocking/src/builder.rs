@@ -1,5 +1,7 @@
 //! The options of a connection, and the ways to get one.
 
+mod callbacks;
+
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
@@ -12,6 +14,7 @@ use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
 use qmp_proto::Greeting;
 
 use crate::background;
+use crate::callbacks::{CallbackOptions, Callbacks};
 use crate::client::Client;
 use crate::event_iterator::Events;
 use crate::line::{Line, Progress};
@@ -63,6 +66,8 @@ use crate::listener::Listener;
 #[must_use = "a builder does nothing until it connects"]
 pub struct Builder {
     options: Options,
+    callbacks: CallbackOptions,
+    refuse_unknown: bool,
 }
 
 impl Builder {
@@ -211,7 +216,10 @@ impl Builder {
         let greeting = ready.inspect_err(|_| line.finish())?;
         background::start(line.clone()).inspect_err(|_| line.finish())?;
         let events = Events::new(subscription, &line);
-        Ok((Client::new(line, greeting, &self.options), events))
+        let most = self.options.config.max_queued;
+        let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);
+        let client = Client::new(line, greeting, &self.options, callbacks, self.refuse_unknown);
+        Ok((client, events))
     }
 
     fn negotiate(&self, line: &Line, start: Instant) -> Result<Greeting, ConnectError> {

@@ -1,6 +1,8 @@
 //! The handle through which any number of threads use one connection.
 
-use std::borrow::Cow;
+mod callbacks;
+mod offered;
+
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::task::Waker;
@@ -10,8 +12,12 @@ use qmp_client::{Error, EventLimits, Options};
 use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Request};
 use serde::Serialize;
 
+use self::offered::Offered;
+use crate::callbacks::{Callbacks, Idle};
 use crate::event_iterator::Events;
 use crate::line::{Line, Progress};
+
+pub use self::callbacks::WeakClient;
 
 /// A connection to a QMP server. Clones share it, and any number of threads may use it at once.
 ///
@@ -51,6 +57,10 @@ struct Handle {
     line: Arc<Line>,
     greeting: Greeting,
     limits: EventLimits,
+    callbacks: Arc<Callbacks>,
+    offered: Offered,
+    /// Commands that the server does not offer are not sent.
+    refuse_unknown: bool,
 }
 
 impl Drop for Handle {
@@ -61,8 +71,15 @@ impl Drop for Handle {
 }
 
 impl Client {
-    pub(crate) fn new(line: Arc<Line>, greeting: Greeting, options: &Options) -> Self {
-        let handle = Handle { line, greeting, limits: options.event_limits };
+    pub(crate) fn new(
+        line: Arc<Line>,
+        greeting: Greeting,
+        options: &Options,
+        callbacks: Arc<Callbacks>,
+        refuse_unknown: bool,
+    ) -> Self {
+        let (limits, offered) = (options.event_limits, Offered::default());
+        let handle = Handle { line, greeting, limits, callbacks, offered, refuse_unknown };
         Self { handle: Arc::new(handle), timeout: options.command_timeout }
     }
 
@@ -139,6 +156,7 @@ impl Client {
         command: &C,
         matches: impl Fn(&Event) -> bool + Send + Sync + 'static,
     ) -> Result<(C::Return, Event), Error> {
+        self.check_offered(C::NAME)?;
         let prepared = Request::of(command).prepare()?;
         let mut pending = self.line().hub.execute_until(prepared, Box::new(matches))?;
         match self.send_and_wait(|waker| {
@@ -174,6 +192,7 @@ impl Client {
         &self,
         request: Request<A, OwnedFd>,
     ) -> Result<Raw, Error> {
+        self.check_offered(request.name())?;
         self.run(request.prepare()?)
     }
 
@@ -184,11 +203,7 @@ impl Client {
     ///
     /// As [`execute`](Self::execute).
     pub fn query(&self, name: &str) -> Result<Raw, Error> {
-        let name: Cow<'static, str> = match name.starts_with("query-") {
-            true => name.to_owned().into(),
-            false => format!("query-{name}").into(),
-        };
-        self.execute_request(Request::new(name))
+        self.execute_request(query(name))
     }
 
     /// All events from now on.
@@ -202,14 +217,18 @@ impl Client {
     }
 
     /// Waits until no command waits for its turn and no reply is owed, those to commands that
-    /// nobody waits for any more included; `None` waits as long as it takes.
+    /// nobody waits for any more included, and until callbacks have returned: those of all commands
+    /// that were submitted, and those of the events that came before the last reply. `None` waits
+    /// as long as it takes.
     ///
     /// # Errors
     ///
-    /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle.
+    /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle when its callbacks
+    /// have returned. [`Error::InsideCallback`] from inside any client's callback: it would wait
+    /// for itself, or for one that waits for it.
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
+        let mut idle = Idle::new(&self.handle.callbacks)?;
         // Another thread that gives up a command may make it idle.
-        let mut idle = self.line().hub.idle();
         let poll = |waker: &Waker| Progress::new(idle.poll(waker), false);
         self.line().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)
     }
@@ -268,6 +287,14 @@ impl Client {
 
     fn line(&self) -> &Line {
         &self.handle.line
+    }
+}
+
+/// A query by its name, of which the prefix may be left out.
+fn query(name: &str) -> Request<(), OwnedFd> {
+    match name.starts_with("query-") {
+        true => Request::new(name.to_owned()),
+        false => Request::new(format!("query-{name}")),
     }
 }
 

@@ -19,6 +19,9 @@
 //!   have; [`Builder`] has the options.
 //! - [`Client`] is cloned into as many threads as you like.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
+//! - [`Client::on_event`] and [`Client::submit`] call back, on a [`Pool`] of threads; [`scope`] waits
+//!   for that at its end.
+//! - [`Client::supports`] tells which commands the server offers.
 //! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
 //! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
 //!   [`Client::execute_request`] does without a type.
@@ -27,8 +30,10 @@
 //!
 //! A thread that waits for a reply reads the socket itself while no other does, so a lone command
 //! costs one write and one read and no switch of threads. Each connection has one background thread,
-//! which reads when nobody has for a millisecond, so that events flow while no one calls. It ends
-//! with the connection.
+//! which reads when nobody has for a millisecond, so that events flow while no one calls, and at once
+//! while a reply is owed to a callback. It ends with the connection. Callbacks run on threads of their
+//! own, ten for a connection unless the builder says otherwise, which are started when there is work
+//! for them.
 //!
 //! # Features
 //!
@@ -41,24 +46,30 @@
 
 mod background;
 mod builder;
+mod callbacks;
 mod client;
 mod event_iterator;
 mod line;
 mod listener;
 mod nudge;
+mod scope;
 pub mod server;
 mod turns;
+mod unattended;
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command as Program};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use builder::Builder;
-pub use client::Client;
+pub use callbacks::{Job, OnPanic, Pool, Registration};
+pub use client::{Client, WeakClient};
 pub use event_iterator::Events;
 pub use listener::Listener;
 pub use qmp_client::names::*;
+pub use scope::scope;
 
 /// Child processes: the standard library's.
 pub mod process {
@@ -145,4 +156,9 @@ pub fn from_io(
 /// As [`connect`].
 pub fn spawn(command: Program) -> Result<(Client, Child), ConnectError> {
     Builder::new().spawn(command)
+}
+
+/// A thread that panicked has left nothing half done behind a lock of ours.
+fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -14,6 +14,7 @@ use rustix::net::{RecvFlags, Shutdown, sockopt};
 
 use crate::nudge::{Nudge, poll};
 use crate::turns::{self, ReadBuffer, Successor, Turns};
+use crate::unattended::Deadlines;
 
 /// How much longer than asked for a read may wait before the kernel is told anew.
 const SLACK: Duration = Duration::from_millis(1);
@@ -49,6 +50,7 @@ impl<T> Progress<T> {
 pub(crate) struct Line {
     pub(crate) hub: Arc<Hub>,
     pub(crate) turns: Turns,
+    pub(crate) deadlines: Deadlines,
     socket: OwnedFd,
     /// Wakes the background thread.
     background: Nudge,
@@ -57,7 +59,8 @@ pub(crate) struct Line {
 impl Line {
     /// A line over a connected stream socket in blocking mode.
     pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
-        Ok(Self { hub, turns: Turns::new(), socket, background: Nudge::new()? })
+        let (turns, deadlines) = (Turns::new(), Deadlines::default());
+        Ok(Self { hub, turns, deadlines, socket, background: Nudge::new()? })
     }
 
     /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
@@ -127,7 +130,10 @@ impl Line {
     }
 
     fn poll_in_background(&self, listening: bool, timeout: Option<Duration>) -> PollFlags {
-        self.background.wait_at(&self.socket, self.wanted(listening), timeout)
+        let timeout = self.deadlines.limit(timeout);
+        let ready = self.background.wait_at(&self.socket, self.wanted(listening), timeout);
+        self.deadlines.wake_expired();
+        ready
     }
 
     /// Reads once, or until the deadline; sends too if bytes wait for room.

@@ -28,8 +28,6 @@ mod relay;
 mod replay;
 mod session;
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 pub use listener::{Listener, Stopper};
 pub use machine::{Server, connect_machine};
 pub use qmp_proto::server::{
@@ -38,8 +36,3 @@ pub use qmp_proto::server::{
 pub use relay::relay;
 pub use replay::{ReplayError, replay};
 pub use session::Session;
-
-/// A thread that panicked has left nothing half done behind a lock of ours.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}

@@ -29,6 +29,10 @@ struct State {
     count: u64,
     /// The background thread sleeps until a reader leaves and nobody is parked.
     background_sleeps: bool,
+    /// The background thread is patient: it lets a moment pass before it reads.
+    background_dozes: bool,
+    /// How many commands are out for whose replies nobody waits.
+    unattended: usize,
 }
 
 /// The reader's buffer, and what it has told the kernel.
@@ -51,11 +55,11 @@ pub(crate) enum Successor {
 /// What the background thread finds when it looks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Look {
-    /// Turns were taken since it looked last; so many so far.
+    /// Turns were taken since it looked last, so many so far: whoever took them may come again.
     Changed(u64),
-    /// Nobody reads, nor has since.
+    /// Nobody reads, nor has since, or somebody has to at once.
     Idle,
-    /// The same reader has the turn as last time; it will have the background thread woken when
+    /// A reader has the turn, and keeps it, or somebody has to read at once; it will have the background thread woken when
     /// it leaves.
     Busy,
 }
@@ -76,6 +80,8 @@ impl Turns {
                 parked: Vec::new(),
                 count: 0,
                 background_sleeps: false,
+                background_dozes: false,
+                unattended: 0,
             }),
         }
     }
@@ -126,14 +132,33 @@ impl Turns {
     /// For the background thread: what has happened since so many turns had been taken.
     pub(crate) fn look(&self, seen: u64) -> Look {
         let mut state = self.lock();
+        // Nobody else would come for what nobody waits for, so then there is no patience.
+        let patient = state.count != seen && state.unattended == 0;
+        state.background_dozes = patient;
         match &state.buffer {
-            _ if state.count != seen => Look::Changed(state.count),
+            _ if patient => Look::Changed(state.count),
             Some(_) => Look::Idle,
             None => {
                 state.background_sleeps = true;
                 Look::Busy
             }
         }
+    }
+
+    /// A command is out for whose reply nobody waits; tells whether the background thread has to be
+    /// woken from its patience.
+    pub(crate) fn attend(&self) -> Successor {
+        let mut state = self.lock();
+        state.unattended += 1;
+        match std::mem::take(&mut state.background_dozes) {
+            true => Successor::Background,
+            false => Successor::Found,
+        }
+    }
+
+    /// Its outcome is known.
+    pub(crate) fn unattend(&self) {
+        self.lock().unattended -= 1;
     }
 
     /// For the background thread: the turn, for as long as it takes to read what is there.

@@ -3,6 +3,7 @@
 //! The tests are in `tests/tests`.
 #![forbid(unsafe_code)]
 
+pub mod calls;
 pub mod crowd;
 pub mod example;
 pub mod python;

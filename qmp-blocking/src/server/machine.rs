@@ -13,8 +13,8 @@ use qmp_proto::server::{Machine, Monitor, RespondError, Ticket};
 use qmp_proto::{CommandError, Event, Raw, Timestamp};
 
 use super::listener::{Listener, Stopper};
-use super::lock;
 use super::session::Session;
+use crate::lock;
 
 /// A machine that serves the clients of a listener in a thread of its own, until `quit` or until it
 /// is dropped.

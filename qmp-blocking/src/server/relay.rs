@@ -10,8 +10,8 @@ use qmp_proto::trace::Direction;
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::Shutdown;
 
-use super::lock;
 use super::receive::receive;
+use crate::lock;
 use crate::nudge::poll;
 
 /// What is read at once, in bytes.

@@ -14,8 +14,8 @@ use rustix::event::PollFlags;
 use rustix::net::{Shutdown, sockopt};
 use serde::Serialize;
 
-use super::lock;
 use super::receive::receive;
+use crate::lock;
 use crate::nudge::Nudge;
 
 /// What is read at once, in bytes.
