@@ -20,7 +20,7 @@
 //! - [`Client`] is cloned into as many threads as you like.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
 //! - [`Client::on_event`] and [`Client::submit`] call back, on a [`Pool`] of threads; [`scope`] waits
-//!   for that at its end.
+//!   for that at its end. [`predecessor`] shows the same session in Ruby and here.
 //! - [`Client::supports`] tells which commands the server offers.
 //! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
 //! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
@@ -52,6 +52,8 @@ mod event_iterator;
 mod line;
 mod listener;
 mod nudge;
+#[doc = include_str!("predecessor.md")]
+pub mod predecessor {}
 mod scope;
 pub mod server;
 mod turns;

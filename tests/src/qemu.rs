@@ -64,6 +64,13 @@ impl Setup {
         Self::system(&["-machine", "q35", "-accel", "tcg", "-m", "64M"])
     }
 
+    /// QEMU with a PC of 64 MiB and a CD in its drive `ide1-cd0`, which is not started yet.
+    pub fn pc_with_cd() -> Option<Self> {
+        let setup = Self::system(&["-machine", "pc", "-accel", "tcg", "-m", "64M"])?;
+        let drive = "if=ide,index=2,media=cdrom,format=raw,file.driver=null-co";
+        Some(setup.args(["-drive", drive]))
+    }
+
     fn system(machine: &[&str]) -> Option<Self> {
         let setup = Self::new("qemu-system-x86_64", "-mon")?;
         Some(setup.args(machine).args(["-nodefaults", "-display", "none", "-S"]))
