@@ -62,7 +62,9 @@ impl Framer {
         input: &mut &'input [u8],
     ) -> Result<Option<Frame<'_, 'input>>, Violation> {
         if self.buffer.is_empty() {
+            let before = input.len();
             skip_between_messages(input)?;
+            self.scanner.work.note(before - input.len());
             if input.is_empty() {
                 return Ok(None);
             }
@@ -78,6 +80,7 @@ impl Framer {
             if end.is_none() {
                 return Ok(None);
             }
+            self.scanner.work.note(self.buffer.len());
             self.buffer.shrink_to_fit();
             Text::Owned(Bytes::from(mem::take(&mut self.buffer)))
         };
@@ -89,8 +92,10 @@ impl Framer {
         let (length, room) = (self.buffer.len() + taken.len(), self.buffer.capacity());
         if length > room {
             let room = length.max(room.saturating_mul(2)).min(self.max_message);
+            self.scanner.work.note(self.buffer.len());
             self.buffer.reserve_exact(room - self.buffer.len());
         }
+        self.scanner.work.note(taken.len());
         self.buffer.extend_from_slice(taken);
     }
 
@@ -170,6 +175,7 @@ struct Scanner {
     /// Where the member being read begins, and its colon where it has come.
     member_start: usize,
     colon: Option<usize>,
+    work: Work,
 }
 
 impl Scanner {
@@ -182,6 +188,7 @@ impl Scanner {
             members: Vec::new(),
             member_start: 0,
             colon: None,
+            work: Work::default(),
         }
     }
 
@@ -198,6 +205,7 @@ impl Scanner {
         let mut at = self.leave_string(chunk, 0);
         while let Some(&byte) = chunk.get(at) {
             let offset = base + at;
+            self.work.note(1);
             at += 1;
             match CLASSES[usize::from(byte)] {
                 Class::Plain => {}
@@ -232,10 +240,13 @@ impl Scanner {
                 if at == chunk.len() {
                     return at;
                 }
+                self.work.note(1);
                 at += 1;
                 self.place = Place::InString;
             }
-            let Some(found) = string_punctuation(&chunk[at..]) else {
+            let found = string_punctuation(&chunk[at..]);
+            self.work.note(found.map_or(chunk.len() - at, |found| found + 1));
+            let Some(found) = found else {
                 return chunk.len();
             };
             at += found + 1;
@@ -305,6 +316,27 @@ fn string_punctuation(text: &[u8]) -> Option<usize> {
         memchr2(b'"', b'\\', long).map(|at| at + short.len())
     })
 }
+
+/// How many bytes were looked at or moved: counted for the tests of that, and for nobody else.
+#[derive(Debug, Default)]
+struct Work {
+    #[cfg(any(test, feature = "__fuzzing"))]
+    bytes: usize,
+}
+
+impl Work {
+    #[cfg(any(test, feature = "__fuzzing"))]
+    fn note(&mut self, bytes: usize) {
+        self.bytes += bytes;
+    }
+
+    #[cfg(not(any(test, feature = "__fuzzing")))]
+    fn note(&mut self, _: usize) {}
+}
+
+#[cfg(any(test, feature = "__fuzzing"))]
+#[path = "framer_properties.rs"]
+pub mod properties;
 
 #[cfg(test)]
 #[path = "framer_tests.rs"]

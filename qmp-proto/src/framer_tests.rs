@@ -1,139 +1,14 @@
-//! The framer against an oracle that looks at one byte after the other and remembers everything.
+//! The framer on chosen streams and random ones, whole and in pieces, and its limits.
 
 use alloc::string::String;
 use alloc::{format, vec};
 
 use proptest::prelude::*;
 
+use super::properties::{Limits, Mid, check, oracle, read};
 use super::*;
 
-/// A message: its text, and of each member the name and the value.
-type Message = (Vec<u8>, Vec<(Vec<u8>, Vec<u8>)>);
-
-/// The messages of a stream, and how it stands at its end.
-#[derive(Debug, PartialEq)]
-struct Reading {
-    messages: Vec<Message>,
-    end: Result<Mid, Violation>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Mid {
-    Message,
-    Nothing,
-}
-
-#[derive(Clone, Copy)]
-struct Limits {
-    message: usize,
-    depth: usize,
-}
-
 const WIDE: Limits = Limits { message: usize::MAX, depth: MAX_DEPTH };
-
-/// What the framer makes of the chunks.
-fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limits: Limits) -> Reading {
-    let mut framer = Framer::new(limits.message, limits.depth);
-    let mut messages = Vec::new();
-    for chunk in chunks {
-        let mut input = chunk;
-        loop {
-            match framer.next(&mut input) {
-                Ok(Some(frame)) => messages.push(taken_apart(&frame)),
-                Ok(None) => break,
-                Err(violation) => return Reading { messages, end: Err(violation) },
-            }
-            assert_eq!(framer.buffer.capacity(), 0, "the message's buffer was given away");
-        }
-        assert!(input.is_empty());
-        assert!(framer.buffer.capacity() <= limits.message);
-    }
-    let end = Ok(if framer.mid_message() { Mid::Message } else { Mid::Nothing });
-    Reading { messages, end }
-}
-
-fn taken_apart(frame: &Frame<'_, '_>) -> Message {
-    let text = frame.text.bytes();
-    let part = |span: Span| text[span.range()].to_vec();
-    let members = frame.members.iter().map(|member| (part(member.name), part(member.value)));
-    (text.to_vec(), members.collect())
-}
-
-/// What a stream is made of, found in the most obvious way.
-fn oracle(stream: &[u8], limits: Limits) -> Reading {
-    let mut messages = Vec::new();
-    let mut at = 0;
-    while at < stream.len() {
-        match stream[at] {
-            b'{' => match oracle_message(&stream[at..], limits) {
-                Err(violation) => return Reading { messages, end: Err(violation) },
-                Ok(None) => return Reading { messages, end: Ok(Mid::Message) },
-                Ok(Some(message)) => {
-                    at += message.0.len();
-                    messages.push(message);
-                }
-            },
-            b' ' | b'\t' | b'\r' | b'\n' | 0xFF => at += 1,
-            byte => return Reading { messages, end: Err(Violation::Garbage { byte }) },
-        }
-    }
-    Reading { messages, end: Ok(Mid::Nothing) }
-}
-
-/// The message that begins here; `None` if it does not end.
-fn oracle_message(stream: &[u8], limits: Limits) -> Result<Option<Message>, Violation> {
-    let mut open: Vec<u8> = Vec::new();
-    let (mut in_string, mut escaped) = (false, false);
-    let mut members = Vec::new();
-    let (mut name, mut value): (Option<Vec<u8>>, Vec<u8>) = (None, Vec::new());
-    for (offset, &byte) in stream.iter().enumerate() {
-        let mut structure = false;
-        if escaped {
-            escaped = false;
-        } else if in_string {
-            in_string = byte != b'"';
-            escaped = byte == b'\\';
-        } else {
-            structure = true;
-            in_string = byte == b'"';
-            match byte {
-                b'{' | b'[' if open.len() == limits.depth => {
-                    return Err(Violation::TooDeep { limit: limits.depth, offset });
-                }
-                b'{' | b'[' => open.push(byte),
-                b'}' | b']' => {
-                    let matching = if byte == b'}' { b'{' } else { b'[' };
-                    if open.pop() != Some(matching) {
-                        return Err(Violation::MismatchedBracket { offset });
-                    }
-                }
-                _ => {}
-            }
-        }
-        let ends_message = structure && open.is_empty();
-        if ends_message || structure && open.len() == 1 && byte == b',' {
-            if members.len() == MAX_MEMBERS {
-                return Err(Violation::TooManyMembers { limit: MAX_MEMBERS });
-            }
-            let value = mem::take(&mut value);
-            members.push(match name.take() {
-                Some(name) => (name, value),
-                None => (value, Vec::new()),
-            });
-        } else if structure && open.len() == 1 && byte == b':' && name.is_none() {
-            name = Some(mem::take(&mut value));
-        } else if offset > 0 {
-            value.push(byte);
-        }
-        if ends_message {
-            return Ok(Some((stream[..=offset].to_vec(), members)));
-        }
-        if offset + 1 == limits.message {
-            return Err(Violation::TooLarge { limit: limits.message });
-        }
-    }
-    Ok(None)
-}
 
 /// Streams with something remarkable in them.
 fn seeds() -> Vec<Vec<u8>> {
@@ -252,8 +127,7 @@ proptest! {
     ) {
         let limits = Limits { message, depth };
         let cuts = cut(&stream, &at);
-        let chunks = cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]);
-        prop_assert_eq!(read(chunks, limits), oracle(&stream, limits));
+        check(&stream, cuts.windows(2).map(|pair| &stream[pair[0]..pair[1]]), limits);
     }
 }
 

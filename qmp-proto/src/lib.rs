@@ -151,5 +151,13 @@ pub use raw::Raw;
 pub use state::Phase;
 pub use wire::Transmit;
 
+/// What has to hold of the private parts, for the fuzz targets. No part of what this crate promises.
+#[cfg(any(test, feature = "__fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing {
+    pub use crate::framer::properties as framer;
+    pub use crate::message::properties as message;
+}
+
 /// Buffers keep up to this much room for the next message.
 const KEPT_BUFFER: usize = 4096;

@@ -246,6 +246,10 @@ fn decimal(digits: &[u8]) -> Option<u64> {
     })
 }
 
+#[cfg(any(test, feature = "__fuzzing"))]
+#[path = "message_properties.rs"]
+pub mod properties;
+
 #[cfg(test)]
 #[path = "message_tests.rs"]
 mod tests;

@@ -262,3 +262,21 @@ fn c3_an_event_keeps_its_parts_and_nothing_else() {
         assert_eq!(data.as_str(), Ok(r#"{"b": 1}"#));
     }
 }
+
+/// Messages with something remarkable in them, in one stream, against the naive reader.
+#[test]
+fn c5_members_are_read_as_a_naive_reader_reads_them() {
+    for text in [
+        r#"{"return": {}, "id": 1}{"id": 2, "error": {"class": "A", "desc": "b"}}"#,
+        r#"{"event": "A", "data": {"x": [1]}, "timestamp": {"seconds": 1, "microseconds": -1}}"#,
+        r#"{"event": "\u0041\"", "event": "B\u00e9", "data" : nul , "timestamp": 0}"#,
+        r#"{"QMP": {"version": {"qemu": {"micro": 1, "minor": 2, "major": 3}}, "capabilities": ["oob", 1]}}"#,
+        r#"{"QMP": [], "x": 1} {"QMP": {"capabilities": ["\ud800", "a"]}}"#,
+        r#"{"error": {"desc": nul, "class": 7, "desc"}} {"error": "A"} {"error": {} x}"#,
+        r#"{"return": inf, "id": 18446744073709551616} {"return": 1, "id": 01} {"return": 1, "id"}"#,
+        r#"{"return": 1, "event": "A"} {} {"x": 1} {x: 1} {"return": } {"return": 1,}"#,
+        "{\"return\":\u{c}1\u{c},\"id\":\u{c}2, \"x\u{c}\": 3}",
+    ] {
+        properties::check(text.as_bytes());
+    }
+}

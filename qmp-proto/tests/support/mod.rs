@@ -8,11 +8,7 @@
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
-pub mod agreement;
-pub mod joined;
-pub mod model;
 pub mod peer;
-pub mod pipe;
 pub mod server;
 pub mod trace;
 

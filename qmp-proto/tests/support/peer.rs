@@ -235,7 +235,7 @@ pub fn event(name: &str) -> String {
 /// An output, for an assertion.
 pub fn tell(output: &Output) -> Told {
     use qmp_proto::ExecuteError::{Command, NotSent, Unanswered};
-    let text = |raw: &Raw| raw.as_str().expect("UTF-8").to_owned();
+    let text = |raw: &Raw| String::from_utf8_lossy(raw.as_bytes()).into_owned();
     match output {
         Output::Ready(_) => Told::Ready,
         Output::Event(event) => Told::Event(event.name().to_owned()),

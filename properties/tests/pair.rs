@@ -3,47 +3,20 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, with their helpers")]
 
-mod support;
-
 use proptest::prelude::*;
-use proptest::sample::Index;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
-
-use support::joined::{Choices, Coverage, Kind, Run};
-
-/// One thing that the application, the server or the transport between them does.
-#[derive(Clone, Debug)]
-enum Op {
-    Execute(Kind, usize),
-    Cancel(Index),
-    /// The server answers any of the calls that it has.
-    Answer(Index, bool),
-    Event(usize),
-    /// At most so many bytes go into the pipe, or come out of it.
-    ClientSends(usize),
-    ServerReads(usize),
-    ServerSends(usize),
-    ClientReads(usize),
-    /// Both pipes move until they are full or empty, and nobody else does anything.
-    Settle,
-    ClientCloses,
-    ClientAborts,
-    ServerCloses,
-    /// The client's half of the stream ends behind what is in the pipe.
-    HalfClose,
-    /// All but so many of the bytes to the client are lost, and the stream ends.
-    Cut(usize),
-}
+use qmp_properties::Most;
+use qmp_properties::pair::{Choices, Coverage, Kind, Op, play};
 
 /// Numbers and not strategies are chosen: there are many of these, and those are slow.
 fn op() -> impl Strategy<Value = Op> {
-    (0u8..110, any::<Index>(), 0usize..80).prop_map(|(choice, index, size)| {
-        let most = if size < 60 { size + 1 } else { usize::MAX };
+    (0u8..110, any::<u8>(), 0u8..80).prop_map(|(choice, index, size)| {
+        let most = if size < 60 { Most::Few(size + 1) } else { Most::All };
         match choice {
-            0..=13 => Op::Execute(Kind::InBand, size / 2),
-            14..=20 => Op::Execute(Kind::OutOfBand, size / 2),
-            21..=27 => Op::Execute(Kind::WithDescriptor, size / 2),
+            0..=13 => Op::Execute(Kind::InBand, size),
+            14..=20 => Op::Execute(Kind::OutOfBand, size),
+            21..=27 => Op::Execute(Kind::WithDescriptor, size),
             28..=44 => Op::Answer(index, true),
             45..=48 => Op::Answer(index, false),
             49..=60 => Op::ClientSends(most),
@@ -59,12 +32,13 @@ fn op() -> impl Strategy<Value = Op> {
 
 /// What ends a connection comes late, or there would be nothing to see before it.
 fn ending() -> impl Strategy<Value = Op> {
-    (0u8..14, 0usize..300).prop_map(|(choice, kept)| match choice {
+    (0u8..15, any::<u8>(), 1u8..=255).prop_map(|(choice, kept, bits)| match choice {
         0..=3 => Op::Execute(Kind::Quit, 0),
         4..=6 => Op::ClientCloses,
         7 => Op::ClientAborts,
         8..=9 => Op::ServerCloses,
         10..=11 => Op::HalfClose,
+        12 => Op::Damage(kept, bits),
         _ => Op::Cut(kept),
     })
 }
@@ -98,35 +72,6 @@ fn choices() -> impl Strategy<Value = Choices> {
             max_output,
         },
     )
-}
-
-/// Plays a program to its end, and the run to quiet after it.
-fn play(choices: Choices, program: &[Op]) -> Coverage {
-    let mut run = Run::new(choices);
-    for op in program {
-        step(&mut run, op);
-        run.after_each_step();
-    }
-    run.finish()
-}
-
-fn step(run: &mut Run, op: &Op) {
-    match *op {
-        Op::Execute(kind, size) => run.execute(kind, size),
-        Op::Cancel(index) => run.cancel(|commands| index.index(commands)),
-        Op::Answer(index, ok) => run.answer(|calls| index.index(calls), ok),
-        Op::Event(size) => run.event(size),
-        Op::ClientSends(most) => drop(run.client_sends(most)),
-        Op::ServerReads(most) => drop(run.server_reads(most)),
-        Op::ServerSends(most) => drop(run.server_sends(most)),
-        Op::ClientReads(most) => drop(run.client_reads(most)),
-        Op::Settle => run.settle(),
-        Op::ClientCloses => run.client_closes(),
-        Op::ClientAborts => run.client_aborts(),
-        Op::ServerCloses => run.server_closes(),
-        Op::HalfClose => run.half_close(),
-        Op::Cut(kept) => run.cut(kept),
-    }
 }
 
 proptest! {

@@ -61,6 +61,13 @@ impl Pipe {
         self.ended = true;
     }
 
+    /// Flips bits of one of the bytes; tells whether one is another one now.
+    pub fn damage(&mut self, pick: impl FnOnce(usize) -> usize, bits: u8) -> bool {
+        let at = if self.bytes.is_empty() { 0 } else { pick(self.bytes.len()) };
+        let byte = self.bytes.get_mut(at);
+        byte.map(|byte| *byte ^= bits).is_some() && bits != 0
+    }
+
     /// Whether the reader is to be told of the end now: once, behind all bytes.
     pub fn tell_end(&mut self) -> bool {
         let due = self.ended && self.bytes.is_empty() && !self.end_told;

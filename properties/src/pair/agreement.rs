@@ -3,12 +3,13 @@
 use qmp_proto::server::{self, CloseReason as ServerReason};
 use qmp_proto::{CloseReason, IoFailure};
 
-use super::joined::{Coverage, Ended, Kind, Run};
+use super::Kind;
+use super::run::{Coverage, Ended, Run};
 
 impl Run {
     /// What holds at any time.
     pub fn after_each_step(&mut self) {
-        let limit = match self.choices.oob {
+        let limit = match self.client.oob_enabled() {
             true => self.choices.window.unwrap_or(7).min(8),
             false => self.choices.window.unwrap_or(64),
         };
@@ -16,12 +17,13 @@ impl Run {
         assert!(in_band <= limit, "{in_band} in flight");
         let calls = self.calls.iter().filter(|(call, _)| !call.out_of_band).count();
         assert!(calls <= self.choices.concurrent, "{calls} calls at once");
-        assert_eq!(self.client.strays(), 0);
+        assert!(self.damaged || self.client.strays() == 0, "strays");
         let busy = self.calls.len() > calls;
         assert!(self.calls.len() <= calls + 1, "two out-of-band calls at once");
         // As the client keeps to its window, an out-of-band command never has to wait in the pipe.
         let waiting = self.server.transmit().map_or(0, <[u8]>::len);
-        if self.server.oob_enabled() && !busy && waiting < self.choices.max_output {
+        let may_read = self.server.oob_enabled() && !self.damaged;
+        if may_read && !busy && waiting < self.choices.max_output {
             let open = self.server.phase() == server::Phase::Ready;
             assert_eq!(self.server.wants_input(), open, "{in_band} in flight");
         }
@@ -36,8 +38,13 @@ impl Run {
         }
         let undisturbed = !self.half_closed && !self.was_cut;
         if self.client_reason.is_none() && self.server_reason.is_none() && undisturbed {
-            self.check_quiet();
-            self.client_closes();
+            // With what was damaged a reply may be lost: who waits for it gives up.
+            if self.damaged {
+                self.client_aborts();
+            } else {
+                self.check_quiet();
+                self.client_closes();
+            }
         }
         self.settle();
         self.check_reasons();
@@ -68,11 +75,12 @@ impl Run {
             CloseReason::Quit => assert!(quit_sent),
             CloseReason::Eof { mid_message } => {
                 assert!(self.server_closed || self.half_closed || self.was_cut);
-                assert!(!mid_message || self.was_cut, "nothing cut a message off");
+                assert!(!mid_message || self.was_cut || self.damaged, "nothing cut a message off");
                 self.coverage.note("a message cut off", mid_message);
             }
             // Of the greeting's first bytes it cannot be told what they are.
-            CloseReason::NotQmp(_) => assert!(self.was_cut),
+            CloseReason::NotQmp(_) => assert!(self.was_cut || self.damaged),
+            CloseReason::Violation(_) | CloseReason::NegotiationRefused(_) if self.damaged => {}
             other => panic!("{other:?}"),
         }
         match server {
@@ -80,7 +88,8 @@ impl Run {
             ServerReason::Eof { mid_message } => {
                 let orderly = client == CloseReason::Requested && !self.aborted;
                 assert!(!mid_message || !orderly || self.half_closed, "a command cut off");
-                assert!(orderly || self.aborted || self.half_closed || self.was_cut);
+                let torn = self.half_closed || self.was_cut || self.damaged;
+                assert!(orderly || self.aborted || torn);
             }
             ServerReason::Failed(failure) => assert_eq!(failure, IoFailure::Reset),
             other => panic!("{other:?}"),
@@ -90,7 +99,7 @@ impl Run {
 
     fn check_ledger(&mut self) {
         // Whatever the server wrote has come, unless it was lost or nobody was there any more.
-        let all_came = !self.was_cut && !self.aborted;
+        let all_came = !self.was_cut && !self.aborted && !self.damaged;
         for (token, command) in self.commands.iter().enumerate() {
             let ended = command.ended.unwrap_or_else(|| panic!("{token} has not ended"));
             let unsent = matches!(ended, Ended::NotSent | Ended::Withdrawn);

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 
 use qmp_proto::{CloseReason, CommandId, Phase, Refusal};
 
-use super::peer::Told;
+use crate::peer::Told;
 
 /// How a command travels.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(arbitrary::Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     InBand,
     OutOfBand,

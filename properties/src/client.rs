@@ -1,0 +1,83 @@
+//! The client's machine does what a model does, whatever is done to it and in whatever order; and
+//! with input that the model does not understand, what holds at any time holds all the same.
+
+mod ledger;
+pub mod model;
+mod run;
+
+use arbitrary::Arbitrary;
+
+use crate::Most;
+pub use model::Kind;
+use run::Run;
+
+/// A connection, and what is done to it.
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Program {
+    pub choices: Choices,
+    pub ops: Vec<Op>,
+}
+
+#[derive(Arbitrary, Clone, Debug)]
+pub struct Choices {
+    pub oob: bool,
+    pub descriptors: bool,
+    pub window: Option<u8>,
+    /// Few and short commands may wait.
+    pub short_queue: bool,
+    /// How what the server sends is cut.
+    pub chunk: Most,
+}
+
+/// One thing that an application, a transport or a server does. A byte chooses one of those there
+/// are at that time.
+#[derive(Arbitrary, Clone, Debug)]
+pub enum Op {
+    /// A command whose name has so many letters.
+    Execute(Kind, u8),
+    Cancel(u8),
+    Transmit,
+    Send(Most),
+    /// The greeting comes, `qmp_capabilities` goes, its answer comes.
+    Handshake,
+    Greet,
+    Accept,
+    Reply(u8, bool),
+    Stray(Stray),
+    ErrorWithoutId,
+    Event,
+    Shutdown,
+    /// Any bytes. From here on the model is not followed.
+    Input(Vec<u8>),
+    Eof,
+    Reset,
+    Failure,
+    Close,
+    Abort,
+}
+
+/// A reply that is nobody's.
+#[derive(Arbitrary, Clone, Copy, Debug)]
+pub enum Stray {
+    WithoutId,
+    OfAnotherClient,
+    ErrorOfAnotherClient,
+    WithANumber,
+    /// The second one to a command that has ended.
+    Again,
+    /// The id of the handshake, as a string.
+    AlmostOurs,
+}
+
+pub fn check(data: &[u8]) {
+    crate::with_program(data, play);
+}
+
+/// Plays a program, and the connection to its end after it.
+pub fn play(program: &Program) {
+    let mut run = Run::new(&program.choices);
+    for op in &program.ops {
+        run.step(op);
+    }
+    run.finish();
+}

@@ -1,0 +1,153 @@
+//! What holds at any time of a connection's commands, by what was accepted, sent and told, and
+//! without knowing what the server said.
+
+use std::collections::BTreeMap;
+
+use qmp_proto::{CloseReason, CommandId, Phase};
+use serde_json::Value;
+
+use super::model::{CancelOutcome, Kind};
+use crate::peer::{Peer, Told};
+
+/// How a command ended, as the application was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    Return,
+    Error,
+    NotSent,
+    Unanswered,
+    /// It was cancelled before anything of it was claimed.
+    Withdrawn,
+    /// It was cancelled after that.
+    Discarded,
+}
+
+struct Command {
+    kind: Kind,
+    ended: Option<Ended>,
+    sent: bool,
+}
+
+pub(super) struct Ledger {
+    oob: bool,
+    limit: usize,
+    commands: BTreeMap<CommandId, Command>,
+    /// What was sent and is no whole command yet.
+    unread: Vec<u8>,
+    reason: Option<CloseReason>,
+}
+
+impl Ledger {
+    pub(super) fn new(oob: bool, window: Option<usize>) -> Self {
+        let limit = match oob {
+            true => window.unwrap_or(7).clamp(1, 8),
+            false => window.unwrap_or(64).max(1),
+        };
+        Self { oob, limit, commands: BTreeMap::new(), unread: Vec::new(), reason: None }
+    }
+
+    pub(super) fn ids(&self) -> Vec<CommandId> {
+        self.commands.keys().copied().collect()
+    }
+
+    /// An id is never given twice.
+    pub(super) fn accept(&mut self, id: CommandId, kind: Kind) {
+        let last = self.commands.last_key_value().map(|(id, _)| *id);
+        assert!(Some(id) > last, "{id} was given before");
+        self.commands.insert(id, Command { kind, ended: None, sent: false });
+    }
+
+    pub(super) fn cancel(&mut self, id: CommandId, outcome: &CancelOutcome) {
+        match outcome {
+            CancelOutcome::NeverSent(_) => self.end(id, Ended::Withdrawn),
+            CancelOutcome::ReplyDiscarded => self.end(id, Ended::Discarded),
+            CancelOutcome::Unknown => {
+                assert!(self.commands[&id].ended.is_some(), "{id} is forgotten")
+            }
+        }
+    }
+
+    /// C8: only whole commands go out, each once, in the order of their ids but for those that are
+    /// out-of-band, and never one that was withdrawn.
+    pub(super) fn send(&mut self, bytes: &[u8]) {
+        self.unread.extend_from_slice(bytes);
+        let unread = std::mem::take(&mut self.unread);
+        let mut values = serde_json::Deserializer::from_slice(&unread).into_iter::<Value>();
+        loop {
+            match values.next() {
+                Some(Ok(command)) => self.has_sent(&command),
+                Some(Err(error)) if error.is_eof() => break,
+                Some(Err(error)) => panic!("torn, {error}: {}", unread.escape_ascii()),
+                None => break,
+            }
+        }
+        self.unread = unread[values.byte_offset()..].to_vec();
+        assert!(!self.is_quitting() || unread.ends_with(b"}"), "C12: bytes behind quit");
+    }
+
+    /// `quit` was sent, and not refused. Of a cancelled one this cannot be told.
+    fn is_quitting(&self) -> bool {
+        let accepted = |ended| matches!(ended, None | Some(Ended::Return));
+        self.commands.values().any(|c| c.kind == Kind::Quit && c.sent && accepted(c.ended))
+    }
+
+    fn has_sent(&mut self, json: &Value) {
+        let id = json["id"].as_u64().expect("an id");
+        let known = self.commands.keys().find(|known| known.to_string() == id.to_string());
+        let Some(id) = known.copied() else {
+            return assert_eq!(json["execute"], "qmp_capabilities", "{id} was not accepted");
+        };
+        assert!(!self.is_quitting(), "C12: {id} is sent behind quit");
+        let command = self.commands.get_mut(&id).expect("it is known");
+        assert!(!command.sent, "{id} is sent twice");
+        assert!(!matches!(command.ended, Some(Ended::Withdrawn | Ended::NotSent)), "{id} is sent");
+        assert_eq!(json.get("exec-oob").is_some(), command.kind == Kind::OutOfBand);
+        command.sent = true;
+    }
+
+    /// C17: every command ends once, the connection after all of them, and that for good.
+    pub(super) fn listen(&mut self, told: &[Told]) {
+        for told in told {
+            assert_eq!(self.reason, None, "{told:?} after the end");
+            match told {
+                Told::Return(id, _) => self.end(*id, Ended::Return),
+                Told::Error(id, _) => self.end(*id, Ended::Error),
+                Told::NotSent(id) => self.end(*id, Ended::NotSent),
+                Told::Unanswered(id) => self.end(*id, Ended::Unanswered),
+                Told::Closed(reason) => self.reason = Some(reason.clone()),
+                Told::Ready | Told::Event(_) | Told::Stray => {}
+            }
+        }
+    }
+
+    fn end(&mut self, id: CommandId, ended: Ended) {
+        let command = self.commands.get_mut(&id).unwrap_or_else(|| panic!("{id} was not accepted"));
+        assert_eq!(command.ended, None, "{id} has ended, and now {ended:?}");
+        assert!(!(command.sent && ended == Ended::NotSent), "{id} was sent");
+        command.ended = Some(ended);
+    }
+
+    pub(super) fn check(&self, peer: &Peer) {
+        let connection = &peer.connection;
+        assert_eq!(connection.close_reason(), self.reason.as_ref());
+        assert_eq!(connection.phase() == Phase::Closed, self.reason.is_some());
+        let begun = || self.commands.iter().filter(|(id, _)| connection.has_begun(**id));
+        let of = |kind| begun().filter(move |(_, command)| command.kind == kind).count();
+        assert!(begun().count() - of(Kind::OutOfBand) <= self.limit, "C10: the window");
+        assert!(!self.oob || of(Kind::WithDescriptor) <= 1, "C11: the barrier");
+        assert!(of(Kind::Quit) <= 1, "C12: something was sent behind quit");
+        for (id, command) in begun() {
+            let open = matches!(command.ended, None | Some(Ended::Discarded));
+            assert!(open, "{id} is {:?}, and in flight", command.ended);
+        }
+    }
+
+    /// C17, C11: nothing is left of any of them.
+    pub(super) fn check_end(&self, peer: &mut Peer) {
+        for (id, command) in &self.commands {
+            assert!(command.ended.is_some(), "{id} has not ended");
+        }
+        assert!(self.reason.is_some() && peer.connection.is_idle());
+        assert!(peer.connection.transmit().is_none() && peer.open().is_empty());
+    }
+}
