@@ -51,7 +51,7 @@ fn serve_until_eof(peer: &mut Peer) {
 
 #[test]
 fn c18_c11_connections_leave_no_thread_and_no_descriptor_behind() {
-    leaves_nothing(200, || {
+    leaves_nothing(1_000, || {
         let server = Server::unix(serve_until_eof);
         let (client, events) = connect_with_events(server.address()).unwrap();
         run(&client, "stop").unwrap();
