@@ -6,7 +6,10 @@ export PATH := $(PATH):/usr/sbin:/sbin
 
 NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
 
-.PHONY: ci test shuttle lint no-std
+# How long each fuzz target runs.
+SECONDS = 60
+
+.PHONY: ci test shuttle lint no-std fuzz
 
 # Everything a change has to pass.
 ci:
@@ -30,6 +33,7 @@ shuttle:
 lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path no-std-check/Cargo.toml --check
+	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
@@ -42,3 +46,7 @@ no-std:
 		printf '%s\n' "$$out" "With the feature deep the build had to fail on a duplicate lang item, and did not." >&2; exit 1; \
 	fi
 	@echo "qmp-proto does not link std; with the feature deep, which does, the check fails as it should"
+
+# Needs a nightly toolchain; cargo-fuzz is installed where it is missing.
+fuzz:
+	scripts/fuzz run $(SECONDS)
