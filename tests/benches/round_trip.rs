@@ -73,7 +73,8 @@ fn pair(
     mut ours: impl FnMut() -> Duration,
     mut bare: impl FnMut() -> Duration,
 ) {
-    (ours(), bare());
+    ours();
+    bare();
     let rounds: Vec<_> = (0..ROUNDS).map(|_| (ours(), bare())).collect();
     let rate = |times: Vec<Duration>| f64::from(COMMANDS) / median(times).as_secs_f64();
     let mut ratios: Vec<_> =

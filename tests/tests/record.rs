@@ -103,8 +103,7 @@ fn where_it_cannot_work_it_says_so_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let machine = Server::bind(path("qmp.sock"), Machine::new()).unwrap();
-    let (nobody, machine) =
-        ("unix:/nonexistent/qmp.sock".to_owned(), machine.address().to_string());
+    let machine = machine.address().to_string();
     let listens = path("listens").to_str().unwrap().to_owned();
     for (monitor, listen) in [
         // There is no such path and will be none, so it is not waited for.
