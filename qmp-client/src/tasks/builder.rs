@@ -30,6 +30,23 @@ use crate::options::{self, Options};
 /// The options of a connection. An adapter's `connect` and its kin take the defaults.
 ///
 /// Every future here holds what it has opened so far: dropped, it closes that.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> { async_io::block_on(async {
+/// use std::time::Duration;
+///
+/// # let socket = server();
+/// let client = Builder::new()
+///     .deadline(Duration::from_secs(60)) // QEMU is being started, on a slow machine
+///     .command_timeout(Duration::from_secs(5))
+///     .oob(true)
+///     .from_stream(socket)
+///     .await?;
+/// assert_eq!(client.greeting().capabilities, ["oob"]);
+/// # Ok(())
+/// # })}
+/// ```
 #[must_use = "a builder does nothing until it connects"]
 pub struct Builder<R> {
     options: Options,

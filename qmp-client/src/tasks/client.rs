@@ -34,6 +34,22 @@ use crate::sync::Arc;
 /// A command waits as long as it takes, unless the builder's `command_timeout` or
 /// [`with_timeout`](Self::with_timeout) says otherwise. The time begins when the future is first
 /// polled. After it the connection is as good as before.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> { async_io::block_on(async {
+/// use futures_lite::future::zip;
+/// use qmp_proto::commands::{Cont, QueryStatus, RunState};
+///
+/// # let socket = server();
+/// let client = from_stream(socket).await?;
+/// let until_it_runs = client.execute_until(&Cont, |event| event.name() == "RESUME");
+/// let (resumed, status) = zip(until_it_runs, client.execute(&QueryStatus)).await;
+/// assert_eq!(resumed?.1.name(), "RESUME");
+/// assert_eq!(status?.status, RunState::Running);
+/// # Ok(())
+/// # })}
+/// ```
 #[derive(Clone, Debug)]
 pub struct Client {
     handle: Arc<Handle>,

@@ -25,6 +25,22 @@ const ROUNDS: usize = 4;
 /// ([`IoFailure::DriverGone`](qmp_proto::IoFailure::DriverGone)).
 ///
 /// A poll does a bounded amount of work, and then lets others have their turn.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> { async_io::block_on(async {
+/// use futures_lite::future::zip;
+/// use qmp_proto::{CloseReason, commands::Quit};
+///
+/// # let socket = server();
+/// // No task is spawned.
+/// let (client, _events, driver) = Builder::new().from_stream_with_driver(socket).await?;
+/// let (reason, quit) = zip(driver, client.execute(&Quit)).await;
+/// assert_eq!(reason, CloseReason::Quit);
+/// assert!(quit.is_ok());
+/// # Ok(())
+/// # })}
+/// ```
 #[must_use = "nothing is received until the driver is polled"]
 #[derive(Debug)]
 pub struct Driver {

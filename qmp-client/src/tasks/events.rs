@@ -19,6 +19,28 @@ use crate::events::{Lagged, Subscription};
 /// It keeps nothing alive: when the last [`Client`](super::Client) is dropped, the connection ends,
 /// and the stream after the events that had come by then. Dropping a future that waits for the next
 /// event loses none.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> { async_io::block_on(async {
+/// use futures_lite::StreamExt;
+/// use qmp_proto::commands::{Cont, Quit};
+///
+/// # let socket = server();
+/// let (client, mut events) = Builder::new().from_stream_with_events(socket).await?;
+/// client.execute(&Cont).await?;
+/// client.execute(&Quit).await?;
+/// let mut names = Vec::new();
+/// while let Some(event) = events.next().await {
+///     match event {
+///         Ok(event) => names.push(event.name().to_owned()),
+///         Err(lagged) => eprintln!("{lagged}"),
+///     }
+/// }
+/// assert_eq!(names, ["RESUME", "SHUTDOWN"]);
+/// # Ok(())
+/// # })}
+/// ```
 #[must_use = "streams do nothing unless polled"]
 #[derive(Debug)]
 pub struct Events {

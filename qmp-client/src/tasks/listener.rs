@@ -20,6 +20,20 @@ use crate::listen::ListenSocket;
 /// new connection: [`accept`](Self::accept) it again. Any number of QEMUs may connect to one listener.
 ///
 /// Dropped, it closes its socket, and removes its file if it made one; connections live on.
+///
+/// ```no_run
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> { async_io::block_on(async {
+/// let listener = listen("unix:/run/vm.sock").await?;
+/// loop {
+///     let client = listener.accept(None).await?;
+///     println!("{:?}", client.greeting().version);
+///     client.closed().await;
+/// }
+/// # #[allow(unreachable_code)]
+/// # Ok(())
+/// # })}
+/// ```
 #[derive(Debug)]
 pub struct Listener<R> {
     socket: Async<ListenSocket>,

@@ -13,6 +13,7 @@ mod connecting;
 mod descriptors;
 mod ending;
 mod events;
+mod listening;
 mod machine;
 mod out_of_band;
 mod real_ends;

@@ -1,0 +1,113 @@
+//! QEMU connects to us, and comes again.
+
+use std::net::TcpStream;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use qmp_tests::qemu::{DEADLINE, Setup};
+
+use super::qmp::commands::{Cont, QueryStatus, Quit, RunState};
+use super::qmp::{Address, CloseReason, ConnectError, Listener};
+use super::runtime::tell;
+use super::{next_event, patient, qmp};
+
+async fn refused(address: impl Into<Address>) -> String {
+    match wait!(qmp::listen(address.into())) {
+        Err(error @ ConnectError::Io(_)) => error.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// QEMU with a monitor that connects to the listener, each time it was closed a second later.
+async fn qemu_comes_to(listener: &Listener, target: &str) {
+    let Some(setup) = Setup::bare() else { return };
+    let chardev = format!("socket,id=back,{target},server=off,reconnect=1");
+    let setup = setup.args(["--chardev", &chardev, "-mon", "chardev=back,mode=control"]);
+    let mut server = setup.start();
+
+    let (client, mut events) = wait!(listener.accept_with_events(DEADLINE)).unwrap();
+    wait!(client.execute(&Cont)).unwrap();
+    assert_eq!(next_event(&mut events).await.name(), "RESUME");
+    wait!(client.close(DEADLINE)).unwrap();
+
+    // The same machine, and a session of its own.
+    let client = wait!(listener.accept(DEADLINE)).unwrap();
+    assert_eq!(client.greeting().capabilities, ["oob"]);
+    assert_eq!(wait!(client.execute(&QueryStatus)).unwrap().status, RunState::Running);
+    wait!(client.execute(&Quit)).unwrap();
+    assert_eq!(wait!(client.closed()), CloseReason::Quit);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn qemu_comes_to_a_unix_socket_and_again() {
+    tell(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("back.sock");
+        let listener = wait!(patient().listen(path.as_path())).unwrap();
+        qemu_comes_to(&listener, &format!("path={}", path.display())).await;
+        drop(listener);
+        assert!(!path.exists(), "it removes its file");
+    });
+}
+
+#[test]
+fn qemu_comes_to_a_tcp_port_and_again() {
+    tell(async {
+        let listener = wait!(patient().listen("tcp:127.0.0.1:0")).unwrap();
+        let Address::Tcp { host, port } = listener.address().clone() else { panic!() };
+        qemu_comes_to(&listener, &format!("host={host},port={port}")).await;
+    });
+}
+
+#[test]
+fn c20_nobody_comes() {
+    tell(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("back.sock");
+        let listener = wait!(qmp::listen(path.as_path())).unwrap();
+        let error = wait!(listener.accept(Duration::from_millis(20))).unwrap_err();
+        assert!(matches!(&error, ConnectError::NobodyCame { .. }), "{error}");
+        let hint = format!("is QEMU running with -qmp unix:{},server=off?", path.display());
+        assert!(error.to_string().ends_with(&hint), "{error}");
+    });
+}
+
+/// Who comes and is no QEMU does not keep others away.
+#[test]
+fn c20_after_somebody_else_the_listener_goes_on() {
+    tell(async {
+        let builder = patient().deadline(Duration::from_millis(20));
+        let listener = wait!(builder.listen("tcp:127.0.0.1:0")).unwrap();
+        let Address::Tcp { host, port } = listener.address().clone() else { panic!() };
+        let silent = TcpStream::connect((host.as_str(), port)).unwrap();
+        let error = wait!(listener.accept(DEADLINE)).unwrap_err();
+        assert!(matches!(error, ConnectError::NoGreeting { .. }), "{error}");
+        drop(silent);
+        drop(TcpStream::connect((host.as_str(), port)).unwrap());
+        let error = wait!(listener.accept(DEADLINE)).unwrap_err();
+        assert!(matches!(error, ConnectError::Ended(_)), "{error}");
+    });
+}
+
+/// What is left behind is replaced; what is in use, or no socket, is not.
+#[test]
+fn c20_where_one_may_listen() {
+    tell(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("back.sock");
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = wait!(qmp::listen(path.as_path())).unwrap();
+        let used = refused(path.as_path()).await;
+        assert!(used.contains(&format!("cannot listen at unix:{}: ", path.display())), "{used}");
+
+        // Another's file in the place of ours stays.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, "mine").unwrap();
+        drop(listener);
+        assert!(path.exists());
+        refused(path.as_path()).await;
+        refused(Address::Stdio).await;
+        refused(folder.path().join("none/back.sock")).await;
+    });
+}
