@@ -186,12 +186,16 @@ fn c6_answers_given_twice_or_to_nobody_are_nobodys() {
             peer.fail(&command, "GenericError", "and again");
             peer.send(r#"{"return": "nobody's"}"#);
         }
+        // The client stays until it has been sent all of it.
+        let last = peer.expect("last");
+        peer.reply(&last, "{}");
         peer.expect_eof();
     });
     let client = from_stream(socket).unwrap();
     for number in 0..COMMANDS {
         assert_eq!(run(&client, "number").unwrap().parse(), Ok(number));
     }
+    run(&client, "last").unwrap();
     client.wait_idle(PATIENCE).unwrap();
     drop(client);
     script.join();
