@@ -35,6 +35,7 @@ lint:
 	cargo fmt --manifest-path no-std-check/Cargo.toml --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
+	cargo clippy -p qmp-client -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
 # qmp-proto without std, in the versions that the workspace's lock file names. The second build is the check's own test:

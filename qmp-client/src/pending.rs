@@ -1,15 +1,14 @@
 //! A command that somebody waits for. Dropped before its end, it is cancelled.
 
 use std::fmt;
-use std::os::fd::OwnedFd;
 use std::task::{Poll, Waker, ready};
 
-use qmp_proto::{CommandId, Event, ExecuteError, Prepared, Raw, Refusal};
+use qmp_proto::{CommandId, Event, ExecuteError, Raw};
 
 use crate::error::Error;
 use crate::hub::Hub;
 use crate::sync::Arc;
-use crate::watch::{Matcher, Watch};
+use crate::watch::Watch;
 
 /// A command whose reply is awaited.
 ///
@@ -94,60 +93,6 @@ impl PendingUntil {
     /// Gives up waiting; tells whether the command was, or may have been, sent.
     pub fn cancel(self) -> bool {
         self.reply.is_some() || self.pending.hub.cancel(self.pending.id)
-    }
-}
-
-/// What an adapter does with either of them.
-#[cfg(feature = "async")]
-pub(crate) trait Outstanding: Sized {
-    /// What it is made from.
-    type Plan;
-    /// What is awaited.
-    type Output;
-
-    /// Has it accepted.
-    fn begin(hub: &Arc<Hub>, plan: Self::Plan) -> Result<Self, Refusal>;
-
-    /// How it ended.
-    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Self::Output, Error>>;
-
-    /// Gives up waiting; tells whether the command was, or may have been, sent.
-    fn give_up(self) -> bool;
-}
-
-#[cfg(feature = "async")]
-impl Outstanding for Pending {
-    type Plan = Prepared<OwnedFd>;
-    type Output = Raw;
-
-    fn begin(hub: &Arc<Hub>, prepared: Self::Plan) -> Result<Self, Refusal> {
-        hub.execute(prepared)
-    }
-
-    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
-        self.poll(waker).map_err(Error::from)
-    }
-
-    fn give_up(self) -> bool {
-        self.cancel()
-    }
-}
-
-#[cfg(feature = "async")]
-impl Outstanding for PendingUntil {
-    type Plan = (Prepared<OwnedFd>, Matcher);
-    type Output = (Raw, Event);
-
-    fn begin(hub: &Arc<Hub>, (prepared, matcher): Self::Plan) -> Result<Self, Refusal> {
-        hub.execute_until(prepared, matcher)
-    }
-
-    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<(Raw, Event), Error>> {
-        self.poll(waker)
-    }
-
-    fn give_up(self) -> bool {
-        self.cancel()
     }
 }
 

@@ -52,6 +52,7 @@ mod execute;
 mod link;
 mod listener;
 mod open;
+mod outstanding;
 mod runtime;
 mod scratch;
 mod socket;

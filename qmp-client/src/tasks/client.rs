@@ -10,11 +10,11 @@ use serde::Serialize;
 use super::events::Events;
 use super::execute::{Execute, ExecuteUntil};
 use super::link::Link;
+use super::outstanding::Outstanding;
 use super::runtime::{Sleep, within};
 use crate::error::Error;
 use crate::events::{EventLimits, Subscription};
 use crate::options::Options;
-use crate::pending::Outstanding;
 use crate::sync::Arc;
 
 /// A connection to a QMP server. Clones share it, and any number of tasks may use it at once, on any

@@ -10,9 +10,10 @@ use std::time::Duration;
 use qmp_proto::{DecodeError, Event, Prepared, Raw, Refusal};
 
 use super::client::Handle;
+use super::outstanding::Outstanding;
 use super::runtime::Sleep;
 use crate::error::Error;
-use crate::pending::{Outstanding, Pending, PendingUntil};
+use crate::pending::{Pending, PendingUntil};
 use crate::sync::Arc;
 use crate::watch::Matcher;
 

@@ -1,0 +1,63 @@
+//! A command that is outstanding, with an awaited event or without.
+
+use std::os::fd::OwnedFd;
+use std::task::{Poll, Waker};
+
+use qmp_proto::{Event, Prepared, Raw, Refusal};
+
+use crate::error::Error;
+use crate::hub::Hub;
+use crate::pending::{Pending, PendingUntil};
+use crate::sync::Arc;
+use crate::watch::Matcher;
+
+/// What an adapter does with either of them.
+pub(super) trait Outstanding: Sized {
+    /// What it is made from.
+    type Plan;
+    /// What is awaited.
+    type Output;
+
+    /// Has it accepted.
+    fn begin(hub: &Arc<Hub>, plan: Self::Plan) -> Result<Self, Refusal>;
+
+    /// How it ended.
+    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Self::Output, Error>>;
+
+    /// Gives up waiting; tells whether the command was, or may have been, sent.
+    fn give_up(self) -> bool;
+}
+
+impl Outstanding for Pending {
+    type Plan = Prepared<OwnedFd>;
+    type Output = Raw;
+
+    fn begin(hub: &Arc<Hub>, prepared: Self::Plan) -> Result<Self, Refusal> {
+        hub.execute(prepared)
+    }
+
+    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
+        self.poll(waker).map_err(Error::from)
+    }
+
+    fn give_up(self) -> bool {
+        self.cancel()
+    }
+}
+
+impl Outstanding for PendingUntil {
+    type Plan = (Prepared<OwnedFd>, Matcher);
+    type Output = (Raw, Event);
+
+    fn begin(hub: &Arc<Hub>, (prepared, matcher): Self::Plan) -> Result<Self, Refusal> {
+        hub.execute_until(prepared, matcher)
+    }
+
+    fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<(Raw, Event), Error>> {
+        self.poll(waker)
+    }
+
+    fn give_up(self) -> bool {
+        self.cancel()
+    }
+}
