@@ -1,7 +1,7 @@
 //! What holds at any time of a connection's commands, by what was accepted, sent and told, and
 //! without knowing what the server said.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use qmp_proto::{CloseReason, CommandId, Phase};
 use serde_json::Value;
@@ -32,6 +32,8 @@ pub(super) struct Ledger {
     oob: bool,
     limit: usize,
     commands: BTreeMap<CommandId, Command>,
+    /// The ids as they stand on the wire.
+    ids: HashMap<String, CommandId>,
     /// What was sent and is no whole command yet.
     unread: Vec<u8>,
     reason: Option<CloseReason>,
@@ -43,7 +45,8 @@ impl Ledger {
             true => window.unwrap_or(7).clamp(1, 8),
             false => window.unwrap_or(64).max(1),
         };
-        Self { oob, limit, commands: BTreeMap::new(), unread: Vec::new(), reason: None }
+        let (commands, ids) = (BTreeMap::new(), HashMap::new());
+        Self { oob, limit, commands, ids, unread: Vec::new(), reason: None }
     }
 
     pub(super) fn ids(&self) -> Vec<CommandId> {
@@ -54,6 +57,7 @@ impl Ledger {
     pub(super) fn accept(&mut self, id: CommandId, kind: Kind) {
         let last = self.commands.last_key_value().map(|(id, _)| *id);
         assert!(Some(id) > last, "{id} was given before");
+        self.ids.insert(id.to_string(), id);
         self.commands.insert(id, Command { kind, ended: None, sent: false });
     }
 
@@ -92,10 +96,8 @@ impl Ledger {
     }
 
     fn has_sent(&mut self, json: &Value) {
-        let id = json["id"].as_u64().expect("an id");
-        let known = self.commands.keys().find(|known| known.to_string() == id.to_string());
-        let Some(id) = known.copied() else {
-            return assert_eq!(json["execute"], "qmp_capabilities", "{id} was not accepted");
+        let Some(id) = self.ids.get(&json["id"].to_string()).copied() else {
+            return assert_eq!(json["execute"], "qmp_capabilities", "{json} was not accepted");
         };
         assert!(!self.is_quitting(), "C12: {id} is sent behind quit");
         let command = self.commands.get_mut(&id).expect("it is known");
