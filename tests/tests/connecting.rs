@@ -11,14 +11,6 @@ use qmp_tests::scripted::{Listener, PATIENCE, Peer, Script, Server, pair, run};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// The error of a client for whose connection a server does this.
-fn error_of(script: impl FnOnce(&mut Peer) + Send + 'static) -> ConnectError {
-    let (socket, script) = pair(script);
-    let error = Builder::new().deadline(SHORT).from_stream(socket).unwrap_err();
-    script.join();
-    error
-}
-
 #[track_caller]
 fn assert_waited(waited: Duration) {
     assert!((SHORT..PATIENCE).contains(&waited), "it waited {waited:?}");
@@ -37,29 +29,6 @@ fn c20_no_socket() {
         "{text}"
     );
     assert!(error.source().is_some());
-}
-
-#[test]
-fn c20_no_address() {
-    let error = connect("udp:localhost:4444").unwrap_err();
-    assert!(matches!(error, ConnectError::Address(_)), "{error:?}");
-}
-
-#[test]
-fn c20_no_greeting() {
-    // Silence, and half a greeting.
-    for said in ["", r#"{"QMP": {"version": "#] {
-        let error = error_of(move |peer| {
-            peer.send(said);
-            peer.expect_eof();
-        });
-        let ConnectError::NoGreeting { waited } = error else { panic!("{error:?}") };
-        assert_waited(waited);
-        let text = error.to_string();
-        for cause in ["another client", "websocket", "TLS", "guest agent"] {
-            assert!(text.contains(cause), "{text}");
-        }
-    }
 }
 
 #[test]

@@ -1,28 +1,37 @@
 //! C7 and C20: why there is no connection, and which step was not reached.
 
 use std::net::SocketAddr;
+use std::sync::mpsc;
 use std::time::Duration;
 
-use qmp_tests::scripted::{PATIENCE, Peer, pair};
+use qmp_tests::scripted::{GREETING, PATIENCE, Peer, event_text, pair};
 use rustix::net::{AddressFamily, SocketType};
 
-use super::qmp;
 use super::qmp::{Builder, CloseReason, ConnectError, NotQmp};
 use super::runtime::tell;
+use super::{heard, qmp};
 
 const SHORT: Duration = Duration::from_millis(50);
 
-/// The error of a client for whose connection a server does this.
-async fn error_of(script: impl FnOnce(&mut Peer) + Send + 'static) -> ConnectError {
-    let (socket, script) = pair(script);
-    let error = wait!(Builder::new().deadline(SHORT).from_stream(socket)).unwrap_err();
+/// Time enough to read a greeting that has been sent, on a busy machine too.
+const LONGER: Duration = Duration::from_millis(500);
+
+/// The error of a client to whom a server has said this before it came, and then does that.
+async fn error_of(
+    deadline: Duration,
+    said: &'static str,
+    then: impl FnOnce(&mut Peer) + Send + 'static,
+) -> ConnectError {
+    let (say, is_said) = mpsc::channel();
+    let (socket, script) = pair(move |peer| {
+        peer.send(said);
+        say.send(()).unwrap();
+        then(peer);
+    });
+    heard(&is_said);
+    let error = wait!(Builder::new().deadline(deadline).from_stream(socket)).unwrap_err();
     script.join();
     error
-}
-
-#[track_caller]
-fn assert_waited(waited: Duration) {
-    assert!((SHORT..PATIENCE).contains(&waited), "it waited {waited:?}");
 }
 
 #[test]
@@ -50,12 +59,13 @@ fn c20_no_socket_and_no_address() {
 fn c20_no_greeting_or_half_of_one() {
     tell(async {
         for said in ["", r#"{"QMP": {"version": "#] {
-            let error = error_of(move |peer| {
-                peer.send(said);
-                peer.expect_eof();
-            });
-            let ConnectError::NoGreeting { waited } = error.await else { panic!() };
-            assert_waited(waited);
+            let error = error_of(SHORT, said, Peer::expect_eof).await;
+            let ConnectError::NoGreeting { waited } = error else { panic!("{error:?}") };
+            assert!((SHORT..PATIENCE).contains(&waited), "it waited {waited:?}");
+            let text = error.to_string();
+            for cause in ["another client", "websocket", "TLS", "guest agent"] {
+                assert!(text.contains(cause), "{text}");
+            }
         }
     });
 }
@@ -63,24 +73,30 @@ fn c20_no_greeting_or_half_of_one() {
 #[test]
 fn c20_no_capabilities() {
     tell(async {
-        let error = error_of(|peer| {
-            peer.say_hello();
+        let error = error_of(LONGER, GREETING, |peer| {
             peer.expect("qmp_capabilities");
-            // Neither of these is the answer.
-            peer.event("STOP", "{}");
-            peer.send(r#"{"return": {}, "id": "another's"}"#);
+            // Neither of these is the answer. It may have given up by then.
+            peer.try_send(event_text("STOP", "{}"));
+            peer.try_send(r#"{"return": {}, "id": "another's"}"#);
             peer.expect_eof();
         });
-        let ConnectError::NoCapabilities { waited } = error.await else { panic!() };
-        assert_waited(waited);
-        let error = error_of(|peer| {
-            peer.say_hello();
+        let error = error.await;
+        let ConnectError::NoCapabilities { waited } = error else { panic!("{error:?}") };
+        assert!((LONGER..PATIENCE).contains(&waited), "it waited {waited:?}");
+    });
+}
+
+#[test]
+fn c20_a_refused_negotiation_is_told_in_the_servers_words() {
+    tell(async {
+        let error = error_of(PATIENCE, GREETING, |peer| {
             let negotiation = peer.expect("qmp_capabilities");
             peer.fail(&negotiation, "GenericError", "Capability oob is unavailable");
             peer.expect_eof();
         });
         let text = error.await.to_string();
-        assert!(text.ends_with("GenericError: Capability oob is unavailable"), "{text}");
+        let refused = "refused qmp_capabilities: GenericError: Capability oob is unavailable";
+        assert!(text.ends_with(refused), "{text}");
     });
 }
 

@@ -235,7 +235,7 @@ fn c20_a_busy_qemu_answers_no_qmp_capabilities_until_it_is_not() {
         let [first, second] = server.addresses() else { panic!() };
         let other = qmp_tests::qemu::patient().connect(second).unwrap();
         let block = Block::new(&other, server.folder());
-        let hasty = Builder::new().deadline(Duration::from_millis(300));
+        let hasty = Builder::new().deadline(Duration::from_secs(1));
         let error = wait!(hasty.connect(first)).unwrap_err();
         assert!(matches!(error, ConnectError::NoCapabilities { .. }), "{error}");
         let waiting = start({
