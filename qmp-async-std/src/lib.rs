@@ -31,6 +31,13 @@
 //! Each connection has a task of its own, its [`Driver`]. To run it elsewhere, take it from
 //! [`Builder::connect_with_driver`](tasks::Builder::connect_with_driver).
 //!
+//! [`Client::with_timeout`] limits how long a command may take, [`Builder::record`](tasks::Builder::record)
+//! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-blocking`:
+//! add it as a dev-dependency.
+//!
+//! The documentation's examples are those of `qmp-client`, which all adapters for tasks share: where they
+//! name `qmp_proto` or `qmp_client`, a program names `qmp_async_std`.
+//!
 //! # Features
 //!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.

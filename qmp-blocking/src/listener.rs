@@ -47,11 +47,12 @@ impl Listener {
     }
 
     /// Waits for the next QEMU, so long at most (`None`: as long as it takes), and negotiates with it
-    /// under the builder's own deadline.
+    /// under the builder's own deadline. Who leaves before that is done is passed over.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NobodyCame`], and as [`connect`](crate::connect). The listener goes on.
+    /// [`ConnectError::NobodyCame`], and as [`connect`](crate::connect) where somebody came who is no
+    /// QEMU. The listener goes on: call this again.
     pub fn accept(&self, timeout: impl Into<Option<Duration>>) -> Result<Client, ConnectError> {
         Ok(self.accept_with_events(timeout)?.0)
     }
@@ -66,13 +67,15 @@ impl Listener {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
-        match self.next(deadline(timeout.into()))? {
-            Some(stream) => self.builder.from_stream_with_events(stream),
-            None => Err(ConnectError::NobodyCame {
-                address: self.address().clone(),
-                waited: start.elapsed(),
-            }),
+        let deadline = deadline(timeout.into());
+        while let Some(stream) = self.next(deadline)? {
+            match self.builder.from_stream_with_events(stream) {
+                Err(error) if error.has_left() => {}
+                outcome => return outcome,
+            }
         }
+        let (address, waited) = (self.address().clone(), start.elapsed());
+        Err(ConnectError::NobodyCame { address, waited })
     }
 
     fn next(&self, deadline: Option<Instant>) -> io::Result<Option<OwnedFd>> {

@@ -1,7 +1,7 @@
 //! A client on tokio, whose sockets and timers it uses: an adapter in a dozen lines.
 //!
 //! ```sh
-//! cargo run -p qmp-client --features async --example tokio -- /run/vm.sock
+//! cargo run -p qmp-client --features async --example tokio -- unix:/run/vm.sock
 //! ```
 #![forbid(unsafe_code)]
 
@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use futures_lite::StreamExt;
+use qmp_client::Address;
 use qmp_client::tasks::{Driver, Runtime, Sleep};
 use qmp_proto::commands::{Cont, QueryStatus, Stop};
 use tokio::net::UnixStream;
@@ -44,7 +45,8 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let path = std::env::args().nth(1).ok_or("which Unix socket?")?;
+    let address = std::env::args().nth(1).ok_or("usage: tokio unix:PATH")?;
+    let Address::Unix(path) = address.parse()? else { return Err("it takes unix:PATH".into()) };
     let (reader, writer) = UnixStream::connect(path).await?.into_split();
     let builder = Builder::new().command_timeout(Duration::from_secs(10));
     let (client, mut events) =

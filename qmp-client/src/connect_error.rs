@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use std::{error, fmt, io};
 
-use qmp_proto::CloseReason;
+use qmp_proto::{CloseReason, IoFailure};
 
 use crate::address::{Address, AddressError};
 use crate::connect::SocketError;
@@ -52,6 +52,14 @@ pub enum ConnectError {
     Ended(CloseReason),
 }
 
+impl ConnectError {
+    /// Whether the other end left before the server was ready for commands. A listener passes over
+    /// whoever does that: somebody who looked whether the address is in use, or a QEMU that died.
+    pub fn has_left(&self) -> bool {
+        matches!(self, Self::Ended(CloseReason::Eof { .. } | CloseReason::Failed(IoFailure::Reset)))
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -71,7 +79,7 @@ impl fmt::Display for ConnectError {
             Self::NoGreeting { waited } => write!(
                 f,
                 "connected, but no greeting came in {waited:.1?}: another client may hold this \
-                 monitor (QEMU serves one at a time), or this is a websocket (websocket=on), a TLS \
+                 monitor (QEMU serves one at a time; the example share lets several use it), or this is a websocket (websocket=on), a TLS \
                  socket (tls-creds), or a guest agent, none of which speak first"
             ),
             Self::NoCapabilities { waited } => write!(

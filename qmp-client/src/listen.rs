@@ -6,7 +6,7 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 
@@ -52,13 +52,17 @@ impl ListenSocket {
             }
             Address::Tcp { host, .. } => {
                 let port = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?.port();
-                Self::new(socket, Address::Tcp { host: host.clone(), port }, None)
+                Self::new(socket, Address::Tcp { host: or_loopback(host).to_owned(), port }, None)
             }
             address => Self::new(socket, address.clone(), None),
         });
         bound.map_err(|error| {
-            let text = format!("cannot listen at {address}: {error}");
-            io::Error::new(error.kind(), text)
+            let text = match error.kind() {
+                io::ErrorKind::AddrInUse if is_other_file(address) => "the file there is no socket",
+                io::ErrorKind::AddrInUse => "another program listens there",
+                _ => &error.to_string(),
+            };
+            io::Error::new(error.kind(), format!("cannot listen at {address}: {text}"))
         })
     }
 
@@ -148,12 +152,18 @@ fn open(address: &Address) -> io::Result<OwnedFd> {
     match address {
         Address::Unix(path) => Ok(bind_unix(path)?.into()),
         Address::Abstract(name) => bind_abstract(name),
-        Address::Tcp { host, port } => {
-            let host = if host.is_empty() { "127.0.0.1" } else { host };
-            Ok(TcpListener::bind((host, *port))?.into())
-        }
+        Address::Tcp { host, port } => Ok(TcpListener::bind((or_loopback(host), *port))?.into()),
         _ => Err(io::Error::new(io::ErrorKind::Unsupported, "only sockets have a listener")),
     }
+}
+
+fn or_loopback(host: &str) -> &str {
+    if host.is_empty() { "127.0.0.1" } else { host }
+}
+
+fn is_other_file(address: &Address) -> bool {
+    let Address::Unix(path) = address else { return false };
+    path.metadata().is_ok_and(|metadata| !metadata.file_type().is_socket())
 }
 
 fn bind_unix(path: &Path) -> io::Result<UnixListener> {

@@ -1,4 +1,4 @@
-//! A QMP client for [smol]: connect to QEMU, run commands, wait for events.
+//! A QMP client for [smol](::smol): connect to QEMU, run commands, wait for events.
 //!
 //! ```no_run
 //! use qmp_smol::commands::{Cont, QueryStatus, Quit};
@@ -27,6 +27,13 @@
 //! Each connection has a task on smol's global executor, its [`Driver`]. To run it on an executor of
 //! your own, a `LocalExecutor` say, take it from
 //! [`Builder::connect_with_driver`](tasks::Builder::connect_with_driver).
+//!
+//! [`Client::with_timeout`] limits how long a command may take, [`Builder::record`](tasks::Builder::record)
+//! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-blocking`:
+//! add it as a dev-dependency.
+//!
+//! The documentation's examples are those of `qmp-client`, which all adapters for tasks share: where they
+//! name `qmp_proto` or `qmp_client`, a program names `qmp_smol`.
 //!
 //! # Features
 //!

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
+use std::os::unix::fs::FileTypeExt;
 use std::time::Duration;
 
 use rustix::io::Errno;
@@ -58,7 +59,7 @@ impl SocketError {
             Some(Errno::AGAIN) => {
                 f.write_str("another client is connected, and the backlog of the socket is full")
             }
-            Some(Errno::NOTSOCK) => f.write_str("the file there is no socket"),
+            Some(Errno::NOTSOCK) => self.write_no_socket(f),
             Some(Errno::PROTOTYPE) => f.write_str("the socket there is no stream socket"),
             Some(Errno::NAMETOOLONG) => self.write_too_long(f),
             Some(Errno::NOTTY) => f.write_str("the file there is no terminal"),
@@ -88,6 +89,22 @@ impl SocketError {
             _ => "nobody listens there: ",
         })?;
         write!(f, "{}", IsItRunning(&self.address))
+    }
+
+    fn write_no_socket(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the file there is no socket")?;
+        match &self.address {
+            Address::Unix(path)
+                if path.metadata().is_ok_and(|it| it.file_type().is_char_device()) =>
+            {
+                write!(
+                    f,
+                    "; if it is a terminal, its address is {}",
+                    Address::Terminal(path.clone())
+                )
+            }
+            _ => Ok(()),
+        }
     }
 
     fn write_too_long(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

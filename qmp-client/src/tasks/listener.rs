@@ -51,11 +51,13 @@ impl<R: Runtime> Listener<R> {
     }
 
     /// Waits for the next QEMU, so long at most (`None`: as long as it takes), and negotiates with it
-    /// under the builder's own deadline. Its future can be dropped at any time.
+    /// under the builder's own deadline. Who leaves before that is done is passed over. Its future can
+    /// be dropped at any time.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NobodyCame`], and as [`Builder::connect`]. The listener goes on.
+    /// [`ConnectError::NobodyCame`], and as [`Builder::connect`] where somebody came who is no QEMU.
+    /// The listener goes on: call this again.
     pub async fn accept(
         &self,
         timeout: impl Into<Option<Duration>>,
@@ -73,13 +75,17 @@ impl<R: Runtime> Listener<R> {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
-        match within(R::sleep, timeout.into(), self.next()).await {
-            Some(stream) => self.builder.from_stream_with_events(stream?).await,
-            None => Err(ConnectError::NobodyCame {
-                address: self.address().clone(),
-                waited: start.elapsed(),
-            }),
+        let timeout = timeout.into();
+        loop {
+            let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
+            let Some(stream) = within(R::sleep, left, self.next()).await else { break };
+            match self.builder.from_stream_with_events(stream?).await {
+                Err(error) if error.has_left() => {}
+                outcome => return outcome,
+            }
         }
+        let (address, waited) = (self.address().clone(), start.elapsed());
+        Err(ConnectError::NobodyCame { address, waited })
     }
 
     async fn next(&self) -> io::Result<OwnedFd> {
