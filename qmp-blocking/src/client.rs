@@ -167,7 +167,7 @@ impl Client {
                 let (raw, event) = outcome?;
                 Ok((C::decode(raw)?, event))
             }
-            None => Err(Error::TimedOut { sent: pending.cancel() }),
+            None => Err(self.timed_out(pending.cancel())),
         }
     }
 
@@ -275,8 +275,14 @@ impl Client {
             Progress::new(poll, pending.has_begun())
         }) {
             Some(outcome) => Ok(outcome?),
-            None => Err(Error::TimedOut { sent: pending.cancel() }),
+            None => Err(self.timed_out(pending.cancel())),
         }
+    }
+
+    /// A command was given up: those behind it may have their turn.
+    fn timed_out(&self, sent: bool) -> Error {
+        self.line().flush();
+        Error::TimedOut { sent }
     }
 
     fn send_and_wait<T>(&self, poll: impl FnMut(&Waker) -> Progress<T>) -> Option<T> {

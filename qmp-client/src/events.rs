@@ -77,6 +77,7 @@ impl Subscription {
     ///
     /// `Err` stands where events were dropped. Pending, it wakes the waker given last.
     pub fn poll_next(&self, waker: &Waker) -> Poll<Option<Result<Event, Lagged>>> {
+        let waker = waker.clone();
         let mut state = self.queue.lock();
         if state.lost > 0 {
             return Poll::Ready(Some(Err(Lagged(std::mem::take(&mut state.lost)))));
@@ -88,7 +89,9 @@ impl Subscription {
             }
             None if state.ended => Poll::Ready(None),
             None => {
-                state.waker = Some(waker.clone());
+                let replaced = state.waker.replace(waker);
+                drop(state);
+                drop(replaced);
                 Poll::Pending
             }
         }
@@ -102,8 +105,10 @@ impl Subscription {
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let mut state = self.queue.lock();
-        *state = State { abandoned: true, ..State::default() };
+        let abandoned = State { abandoned: true, ..State::default() };
+        let left = std::mem::replace(&mut *self.queue.lock(), abandoned);
+        // Its waker is not ours, and is dropped without the lock.
+        drop(left);
     }
 }
 

@@ -2,7 +2,10 @@
 //! reply that somebody waits for, and who has to be woken.
 //!
 //! The lock is held for short, bounded work: no caller's code runs under it, and nothing under it
-//! blocks. Waiting is by [`Waker`], so a thread that parks and a task that yields are the same here.
+//! blocks. A waker is a caller's code too, when it is cloned and dropped as when it is woken: with the
+//! last one its task may go, and with that a handle of ours.
+//!
+//! Waiting is by [`Waker`], so a thread that parks and a task that yields are the same here.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
@@ -245,18 +248,20 @@ impl Hub {
         look: Look<T>,
         waker: &Waker,
     ) -> Poll<T> {
+        let waker = waker.clone();
         let mut state = self.lock();
-        match look(&state.connection) {
-            Some(found) => Poll::Ready(found),
-            None => {
-                state.waiting.note(moment, key, waker);
-                Poll::Pending
-            }
+        if let Some(found) = look(&state.connection) {
+            return Poll::Ready(found);
         }
+        let replaced = state.waiting.note(moment, key, waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 
     pub(crate) fn stop_waiting(&self, moment: Moment, key: u64) {
-        self.lock().waiting.forget(moment, key);
+        let forgotten = self.lock().waiting.forget(moment, key);
+        drop(forgotten);
     }
 
     pub(crate) fn poll_reply(
@@ -265,10 +270,13 @@ impl Hub {
         waker: &Waker,
         begun: &mut bool,
     ) -> Poll<Result<Raw, ExecuteError>> {
+        let waker = waker.clone();
         let mut state = self.lock();
         *begun = *begun || state.connection.has_begun(id);
         if let Some(Slot::Waiting(waiting)) = state.slots.get_mut(&id) {
-            *waiting = Some(waker.clone());
+            let replaced = waiting.replace(waker);
+            drop(state);
+            drop(replaced);
             return Poll::Pending;
         }
         match state.slots.remove(&id) {
@@ -278,9 +286,11 @@ impl Hub {
     }
 
     /// Nobody waits for this reply any more. Tells whether the command was, or may have been, sent.
+    /// Commands behind one that is withdrawn may be sent now.
     pub(crate) fn cancel(&self, id: CommandId) -> bool {
         let mut state = self.lock();
-        state.slots.remove(&id);
+        // Dropped last, without the lock: its waker is not ours.
+        let _slot = state.slots.remove(&id);
         let sent = !matches!(state.connection.cancel(id), Cancelled::NeverSent(_));
         // Withdrawing the last one may have made the connection idle.
         self.dispatch(state);

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
 use std::os::fd::OwnedFd;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
@@ -68,6 +69,12 @@ impl<T> fmt::Debug for Wait<T> {
     }
 }
 
+/// Wakes somebody. Their waker is not ours: if it panics, as one may whose executor is gone, nobody else
+/// shall go without for that.
+pub(crate) fn wake(waker: Waker) {
+    let _ = catch_unwind(AssertUnwindSafe(|| waker.wake()));
+}
+
 /// Who waits for what, each under a key of its own.
 #[derive(Debug, Default)]
 pub(crate) struct Waiting {
@@ -77,16 +84,23 @@ pub(crate) struct Waiting {
 
 impl Waiting {
     /// Notes whom to wake. The key is given at the first time.
-    pub(crate) fn note(&mut self, moment: Moment, key: &mut Option<u64>, waker: &Waker) {
+    ///
+    /// What this and [`forget`](Self::forget) give back is to be dropped without the lock.
+    pub(crate) fn note(
+        &mut self,
+        moment: Moment,
+        key: &mut Option<u64>,
+        waker: Waker,
+    ) -> Option<Waker> {
         let key = *key.get_or_insert_with(|| {
             self.next += 1;
             self.next
         });
-        self.wakers[moment as usize].insert(key, waker.clone());
+        self.wakers[moment as usize].insert(key, waker)
     }
 
-    pub(crate) fn forget(&mut self, moment: Moment, key: u64) {
-        self.wakers[moment as usize].remove(&key);
+    pub(crate) fn forget(&mut self, moment: Moment, key: u64) -> Option<Waker> {
+        self.wakers[moment as usize].remove(&key)
     }
 
     /// Those who wait for this moment, which has come.

@@ -8,6 +8,7 @@ use qmp_proto::{CloseReason, CommandId, Event};
 
 use crate::error::Error;
 use crate::sync::{Mutex, MutexGuard, PoisonError};
+use crate::waiting::wake;
 
 /// Recognises the event that is awaited.
 pub type Matcher = Box<dyn Fn(&Event) -> bool + Send + Sync>;
@@ -62,14 +63,15 @@ impl Watch {
     }
 
     pub(crate) fn poll(&self, waker: &Waker) -> Poll<Result<Event, Error>> {
+        let waker = waker.clone();
         let mut state = self.lock();
-        match &state.found {
-            Some(found) => Poll::Ready(found.clone()),
-            None => {
-                state.waker = Some(waker.clone());
-                Poll::Pending
-            }
+        if let Some(found) = &state.found {
+            return Poll::Ready(found.clone());
         }
+        let replaced = state.waker.replace(waker);
+        drop(state);
+        drop(replaced);
+        Poll::Pending
     }
 
     fn settle(&self, outcome: Result<Event, Error>) {
@@ -77,9 +79,7 @@ impl Watch {
         state.found.get_or_insert(outcome);
         let waker = state.waker.take();
         drop(state);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        waker.into_iter().for_each(wake);
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

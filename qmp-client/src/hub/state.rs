@@ -13,7 +13,7 @@ use qmp_proto::{
 use super::{Flushed, Received};
 use crate::events::EventQueue;
 use crate::sync::Arc;
-use crate::waiting::{Moment, Waiting};
+use crate::waiting::{Moment, Waiting, wake};
 use crate::watch::Watch;
 
 #[derive(Debug)]
@@ -49,7 +49,7 @@ pub(super) struct Aside {
 impl Aside {
     /// Does it; tells whether there may be more to hand out.
     pub(super) fn run(self) -> bool {
-        self.wakers.into_iter().for_each(Waker::wake);
+        self.wakers.into_iter().for_each(wake);
         if let Some((reason, watches)) = self.ended {
             watches.into_iter().for_each(|watch| watch.end(&reason));
         }

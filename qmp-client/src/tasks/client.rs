@@ -80,6 +80,11 @@ impl Handle {
         }
         Ok(pending)
     }
+
+    /// A command is not waited for any more: those behind it may have their turn.
+    pub(super) fn withdrawn(&self) {
+        self.link.wake_driver();
+    }
 }
 
 impl Drop for Handle {

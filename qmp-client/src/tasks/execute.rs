@@ -91,11 +91,25 @@ impl<P: Outstanding> Run<P> {
         let late = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Waiting(pending, _) if late => {
-                Poll::Ready(Err(Error::TimedOut { sent: pending.give_up() }))
+                let sent = pending.give_up();
+                handle.withdrawn();
+                Poll::Ready(Err(Error::TimedOut { sent }))
             }
             stage => {
                 self.stage = stage;
                 Poll::Pending
+            }
+        }
+    }
+}
+
+/// What it leaves behind may have kept others from being sent.
+impl<P: Outstanding> Drop for Run<P> {
+    fn drop(&mut self) {
+        if let Stage::Waiting(pending, _) = std::mem::replace(&mut self.stage, Stage::Ended) {
+            drop(pending);
+            if let Some(handle) = &self.handle {
+                handle.withdrawn();
             }
         }
     }

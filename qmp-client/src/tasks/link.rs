@@ -7,6 +7,7 @@ use std::task::Waker;
 use super::transport::Transport;
 use crate::hub::{Flushed, Hub};
 use crate::sync::{Arc, Mutex, PoisonError};
+use crate::waiting::wake;
 
 /// The hub, and the transport behind it.
 pub(super) struct Link {
@@ -38,19 +39,18 @@ impl Link {
 
     /// Says whom to wake. Then the driver looks at everything once more.
     pub(super) fn register_driver(&self, waker: &Waker) {
+        let waker = waker.clone();
         let mut driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner);
-        match &mut *driver {
-            Some(known) => known.clone_from(waker),
-            None => *driver = Some(waker.clone()),
-        }
+        let replaced = driver.replace(waker);
+        // With it a task may go that holds the last client.
+        drop(driver);
+        drop(replaced);
     }
 
     /// There is something to do for the driver.
     pub(super) fn wake_driver(&self) {
         let driver = self.driver.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(waker) = driver {
-            waker.wake();
-        }
+        driver.into_iter().for_each(wake);
     }
 
     /// Ends the connection at once: the server sees it now, and everyone who waits.

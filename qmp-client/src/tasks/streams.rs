@@ -45,7 +45,12 @@ impl<R, W> Streams<R, W> {
 
 impl<W: AsyncWrite + Unpin> Writer<W> {
     fn take(&mut self, bytes: &[u8]) -> usize {
-        let room = BUFFER - (self.buffer.len() - self.written);
+        if self.written >= BUFFER {
+            // A slow stream may never have taken all of it.
+            self.buffer.drain(..self.written);
+            self.written = 0;
+        }
+        let room = BUFFER.saturating_sub(self.buffer.len() - self.written);
         let taken = &bytes[..room.min(bytes.len())];
         self.buffer.extend_from_slice(taken);
         self.refused = taken.is_empty();
@@ -64,10 +69,6 @@ impl<W: AsyncWrite + Unpin> Writer<W> {
         self.buffer.clear();
         self.buffer.shrink_to(KEPT);
         self.written = 0;
-        if std::mem::take(&mut self.refused) {
-            // Now there is room.
-            context.waker().wake_by_ref();
-        }
         if self.flushing {
             ready!(Pin::new(&mut self.stream).poll_flush(context))?;
             self.flushing = false;
@@ -98,7 +99,16 @@ where
     }
 
     fn poll_flush(&self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        lock(&self.writer).as_mut().map_or(Poll::Ready(Ok(())), |writer| writer.poll_flush(context))
+        let mut slot = lock(&self.writer);
+        let Some(writer) = slot.as_mut() else { return Poll::Ready(Ok(())) };
+        let polled = writer.poll_flush(context);
+        let has_room = writer.written == writer.buffer.len() && std::mem::take(&mut writer.refused);
+        drop(slot);
+        if has_room {
+            // What was refused comes again.
+            context.waker().wake_by_ref();
+        }
+        polled
     }
 
     fn poll_receive(
@@ -129,5 +139,44 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<R, W> fmt::Debug for Streams<R, W> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Streams").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes forty bytes every other time: it is never done.
+    struct Serial(bool);
+
+    impl AsyncWrite for Serial {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            self.0 = !self.0;
+            if self.0 { Poll::Ready(Ok(bytes.len().min(40))) } else { Poll::Pending }
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_close(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn c3_what_was_written_is_not_kept() {
+        let streams = Streams::new(futures_lite::io::empty(), Serial(false));
+        let context = &mut Context::from_waker(std::task::Waker::noop());
+        for _ in 0..20_000 {
+            let _ = streams.poll_send(context, &[b' '; 100], None);
+            let _ = streams.poll_flush(context);
+            let writer = lock(&streams.writer);
+            assert!(writer.as_ref().unwrap().buffer.len() <= 2 * BUFFER);
+        }
     }
 }

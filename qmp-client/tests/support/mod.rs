@@ -221,7 +221,9 @@ impl Transport for Wire {
         bytes: &[u8],
         descriptor: Option<BorrowedFd<'_>>,
     ) -> Poll<io::Result<usize>> {
-        self.lock().writer = Some(context.waker().clone());
+        let waker = context.waker().clone();
+        let replaced = self.lock().writer.replace(waker);
+        drop(replaced);
         match self.try_send(bytes, descriptor) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
             outcome => Poll::Ready(outcome),
@@ -233,9 +235,12 @@ impl Transport for Wire {
         context: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
+        let waker = context.waker().clone();
         let mut state = self.lock();
         if state.incoming.is_empty() && !state.ended && !state.shut {
-            state.reader = Some(context.waker().clone());
+            let replaced = state.reader.replace(waker);
+            drop(state);
+            drop(replaced);
             return Poll::Pending;
         }
         let length = state.incoming.len().min(buffer.len());
