@@ -1,7 +1,7 @@
 //! A small session over each transport that a real QEMU has for a monitor.
 #![allow(clippy::useless_conversion, reason = "the blocking adapter's programs are std's own")]
 
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::Stdio;
 
@@ -11,7 +11,7 @@ use serde_json::Value;
 use super::qmp::commands::{Cont, QueryStatus, Quit, RunState, Stop};
 use super::qmp::process::Command;
 use super::qmp::{Address, Client, CloseReason, ConnectError, Error, Events};
-use super::runtime::{ended, next, tell};
+use super::runtime::{ended, next, stream, tell};
 use super::{next_event, patient, qmp};
 
 /// Commands, events, and the end.
@@ -48,6 +48,22 @@ fn qemu_over_unix() {
     tell(async {
         session_over(Monitor::Unix, false).await;
         session_over(Monitor::Unix, true).await;
+    });
+}
+
+/// QEMU's `-qmp stdio`: we hold the other ends of its pipes.
+#[test]
+fn qemu_over_its_standard_streams() {
+    tell(async {
+        let Some(setup) = Setup::bare() else { return };
+        let mut setup = setup.args(["-qmp", "stdio"]);
+        setup.command().stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = setup.start_at_once();
+        let reader = OwnedFd::from(server.child().stdout.take().unwrap());
+        let writer = OwnedFd::from(server.child().stdin.take().unwrap());
+        let (reader, writer) = (stream(reader.into()), stream(writer.into()));
+        session(wait!(patient().from_io_with_events(reader, writer)).unwrap()).await;
+        assert!(server.wait().success());
     });
 }
 
