@@ -10,6 +10,7 @@ mod pool;
 mod registration;
 mod submission;
 
+use std::collections::BTreeMap;
 use std::process;
 use std::sync::{Arc, Mutex, Weak};
 use std::task::{Poll, Waker, ready};
@@ -54,8 +55,9 @@ struct State {
     /// Commands that were submitted and whose callbacks have not returned.
     unfinished: usize,
     registered: Vec<Weak<Registered>>,
-    /// Who waits until callbacks have returned.
-    waiting: Vec<Waker>,
+    /// Who waits until callbacks have returned, by their numbers.
+    waiting: BTreeMap<u64, Waker>,
+    waits_begun: u64,
 }
 
 /// One command that was submitted, until its callback has returned or was dropped.
@@ -115,7 +117,7 @@ impl Callbacks {
     /// Some callback has returned.
     fn tell(&self) {
         let waiting = std::mem::take(&mut lock(&self.state).waiting);
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 }
 
@@ -129,6 +131,7 @@ impl Drop for Unfinished {
 /// Somebody's wait until a connection is idle, and its callbacks have returned.
 pub(crate) struct Idle {
     callbacks: Arc<Callbacks>,
+    number: u64,
     replies: Wait<()>,
     /// Up to which event each callback has to come. More may come all the time; those are not
     /// waited for.
@@ -142,7 +145,11 @@ impl Idle {
             return Err(Error::InsideCallback);
         }
         let replies = callbacks.line.hub.idle();
-        Ok(Self { callbacks: callbacks.clone(), replies, marks: None })
+        let mut state = lock(&callbacks.state);
+        state.waits_begun += 1;
+        let number = state.waits_begun;
+        drop(state);
+        Ok(Self { callbacks: callbacks.clone(), number, replies, marks: None })
     }
 
     pub(crate) fn poll(&mut self, waker: &Waker) -> Poll<()> {
@@ -150,10 +157,8 @@ impl Idle {
         // Dropped after the lock is let go: with the last of it goes code of the program's.
         let mut held = Vec::new();
         let mut state = lock(&self.callbacks.state);
-        if !state.waiting.iter().any(|other| other.will_wake(waker)) {
-            state.waiting.push(waker.clone());
-        }
         if state.unfinished > 0 {
+            state.waiting.insert(self.number, waker.clone());
             return Poll::Pending;
         }
         // Marked only now: the events that came before the replies belong to what is waited for.
@@ -165,10 +170,17 @@ impl Idle {
             let one = held.iter().find(|one| Arc::as_ptr(one) == marked.as_ptr());
             one.is_some_and(|one| !one.has_reached(*mark))
         });
-        match marks.is_empty() {
-            true => Poll::Ready(()),
-            false => Poll::Pending,
+        if marks.is_empty() {
+            return Poll::Ready(());
         }
+        state.waiting.insert(self.number, waker.clone());
+        Poll::Pending
+    }
+}
+
+impl Drop for Idle {
+    fn drop(&mut self) {
+        lock(&self.callbacks.state).waiting.remove(&self.number);
     }
 }
 
@@ -176,3 +188,7 @@ impl Idle {
 pub(crate) fn is_inside() -> bool {
     panics::is_inside()
 }
+
+#[cfg(test)]
+#[path = "callbacks_tests.rs"]
+mod tests;

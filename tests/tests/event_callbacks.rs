@@ -179,6 +179,86 @@ fn a_callback_may_unregister_itself() {
     client.wait_idle(PATIENCE).unwrap();
 }
 
+/// The event never comes: what ends it is the connection's end, and its captures unregister it.
+#[test]
+fn a_callback_that_holds_its_own_guard_ends_with_the_connection() {
+    let (client, script) = client(|peer| drop(peer.expect("go")));
+    let slot = Arc::new(Mutex::new(None));
+    let (callback, heard) = Calls::<()>::new();
+    let own = slot.clone();
+    let registration = client.on_event("NEVER", move |_| {
+        drop(own.lock().unwrap().take());
+        callback(());
+    });
+    *slot.lock().unwrap() = Some(registration);
+    drop(slot);
+    run(&client, "go").unwrap_err();
+    script.join();
+    heard.over();
+    let (told, idle) = mpsc::channel();
+    std::thread::spawn(move || told.send(client.wait_idle(PATIENCE)));
+    assert_eq!(idle.recv_timeout(2 * PATIENCE), Ok(Ok(())));
+}
+
+/// Runs it when it is dropped.
+struct OnDrop<F: FnMut()>(F);
+
+impl<F: FnMut()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        (self.0)();
+    }
+}
+
+/// While captures are dropped, another thread looks at all callbacks: it would wait for a lock that
+/// was held meanwhile.
+#[test]
+fn captures_are_dropped_with_no_lock_held() {
+    for unregister in [false, true] {
+        let (client, script) = client(|peer| drop(peer.serve()));
+        let (told, outcomes) = mpsc::channel();
+        let other = client.clone();
+        let captured = OnDrop(move || {
+            let (other, (sender, looked)) = (other.clone(), mpsc::channel());
+            std::thread::spawn(move || sender.send(other.wait_idle(PATIENCE)));
+            told.send(looked.recv_timeout(PATIENCE)).unwrap();
+        });
+        let registration = client.on_event("NEVER", move |_| {
+            let _captured = &captured;
+        });
+        // At the connection's end it is kept: whoever looks at all callbacks finds it.
+        let mut registration = Some(registration);
+        match unregister {
+            true => drop(registration.take()),
+            false => client.close(PATIENCE).unwrap(),
+        }
+        assert_eq!(outcomes.recv_timeout(2 * PATIENCE), Ok(Ok(Ok(()))));
+        drop((registration, client));
+        script.join();
+    }
+}
+
+/// A guard is kept, and has nothing left to guard.
+#[test]
+fn a_guard_keeps_neither_a_pool_nor_a_callback_of_an_ended_connection() {
+    let (callback, of_pool) = Calls::<()>::new();
+    let pool = Pool::from(move |job: qmp_blocking::Job| {
+        let _captured = &callback;
+        job();
+    });
+    let (client, script) =
+        client_with(&Builder::new().callback_pool(pool), |peer| drop(peer.serve()));
+    let (callback, heard) = Calls::<()>::new();
+    let registration = client.on_any_event(move |_| callback(()));
+    drop(client);
+    script.join();
+    heard.over();
+    of_pool.over();
+    let (callback, lagged) = Calls::<()>::new();
+    let registration = registration.on_lagged(move |_| callback(()));
+    lagged.over();
+    assert_eq!(registration.lost(), 0);
+}
+
 #[test]
 fn a_detached_callback_stays_until_the_connection_ends() {
     let client = machine(&Builder::new());

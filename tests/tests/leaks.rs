@@ -81,6 +81,16 @@ fn c18_c11_connections_leave_no_thread_and_no_descriptor_behind() {
         });
         script.join();
     });
+    // The guard of a callback is kept for longer.
+    let mut kept = Vec::new();
+    leaves_nothing(50, || {
+        let server = Server::unix(serve_until_eof);
+        let client = connect(server.address()).unwrap();
+        kept.push(client.on_any_event(|_| {}));
+        drop(client);
+        server.join();
+    });
+    drop(kept);
     failed_connections();
     failed_connections_over_fifos();
     descriptors_of_commands();

@@ -51,9 +51,7 @@ impl Registration {
     /// It replaces one that was given before.
     pub fn on_lagged(self, callback: impl FnMut(Lagged) + Send + 'static) -> Self {
         if let Some(registered) = &self.registered {
-            let before = lock(&registered.state).on_lagged.replace(Box::new(callback));
-            // Without the lock: it is the program's.
-            drop(before);
+            registered.replace_on_lagged(Box::new(callback));
         }
         self
     }
@@ -68,7 +66,6 @@ impl Drop for Registration {
     fn drop(&mut self) {
         if let Some(registered) = &self.registered {
             registered.end();
-            registered.callbacks.tell();
         }
     }
 }
@@ -82,13 +79,21 @@ impl fmt::Debug for Registration {
 /// What the guard and the pool share. While events are awaited, their queue holds it too, as whom to
 /// wake.
 pub(super) struct Registered {
-    callbacks: Arc<Callbacks>,
     state: Mutex<State>,
 }
 
+/// What a callback needs as long as it may be called. A guard that is kept for longer keeps neither
+/// the connection's descriptors nor its threads.
+struct Active {
+    subscription: Subscription,
+    callbacks: Arc<Callbacks>,
+}
+
+/// Never dropped under its lock: the callbacks, whose captures are the program's and may well lock it
+/// again, as a guard of their own does.
 struct State {
     /// None once it is unregistered, or the connection has ended.
-    subscription: Option<Subscription>,
+    active: Option<Active>,
     /// Taken out while it runs.
     on_event: Option<OnEvent>,
     on_lagged: Option<OnLagged>,
@@ -117,7 +122,7 @@ impl Registered {
         on_event: OnEvent,
     ) -> Arc<Self> {
         let state = State {
-            subscription: Some(subscription),
+            active: Some(Active { subscription, callbacks }),
             on_event: Some(on_event),
             on_lagged: None,
             scheduled: false,
@@ -125,14 +130,14 @@ impl Registered {
             handled: 0,
             lost: 0,
         };
-        Arc::new(Self { callbacks, state: Mutex::new(state) })
+        Arc::new(Self { state: Mutex::new(state) })
     }
 
     /// How many events it has to have returned from to be done with what has come so far.
     pub(super) fn received(&self) -> u64 {
         let state = lock(&self.state);
-        match &state.subscription {
-            Some(subscription) => subscription.received(),
+        match &state.active {
+            Some(active) => active.subscription.received(),
             None => state.handled + u64::from(state.running),
         }
     }
@@ -140,51 +145,69 @@ impl Registered {
     /// Whether it has returned from so many events, or will never be called with them.
     pub(super) fn has_reached(&self, mark: u64) -> bool {
         let state = lock(&self.state);
-        state.handled >= mark || (state.subscription.is_none() && !state.running)
+        state.handled >= mark || (state.active.is_none() && !state.running)
     }
 
     /// Has a job look for events, if none does.
     pub(super) fn look(self: &Arc<Self>) {
         let mut state = lock(&self.state);
-        if state.subscription.is_none() || std::mem::replace(&mut state.scheduled, true) {
+        if state.scheduled {
             return;
         }
+        let Some(active) = &state.active else { return };
+        let callbacks = active.callbacks.clone();
+        state.scheduled = true;
         drop(state);
-        self.schedule();
+        self.schedule(callbacks);
     }
 
-    fn schedule(self: &Arc<Self>) {
-        let job = ScheduledJob { registered: self.clone(), done: false };
-        self.callbacks.pool.execute(Box::new(move || job.run()));
+    fn schedule(self: &Arc<Self>, callbacks: Arc<Callbacks>) {
+        let pool = callbacks.pool.clone();
+        let job = ScheduledJob { registered: self.clone(), callbacks, done: false };
+        pool.execute(Box::new(move || job.run()));
     }
 
     /// No call begins any more.
     fn end(&self) {
         let mut state = lock(&self.state);
-        let gone = (state.subscription.take(), state.on_event.take(), state.on_lagged.take());
+        let active = state.active.take();
+        let unneeded = (state.on_event.take(), state.on_lagged.take());
         drop(state);
-        // Without the lock: what the callbacks have captured is the program's.
-        drop(gone);
+        if let Some(Active { subscription, callbacks }) = active {
+            drop(subscription);
+            callbacks.tell();
+        }
+        // Last: it may panic.
+        drop(unneeded);
+    }
+
+    fn replace_on_lagged(&self, callback: OnLagged) {
+        let mut state = lock(&self.state);
+        let unneeded = match state.active.is_some() {
+            true => state.on_lagged.replace(callback),
+            false => Some(callback),
+        };
+        drop(state);
+        drop(unneeded);
     }
 
     fn next(self: &Arc<Self>) -> Next {
         let mut state = lock(&self.state);
-        let polled = match &state.subscription {
-            Some(subscription) => subscription.poll_next(&Waker::from(self.clone())),
+        let polled = match &state.active {
+            Some(active) => active.subscription.poll_next(&Waker::from(self.clone())),
             None => Poll::Ready(None),
         };
-        let next = match (polled, state.on_event.take()) {
-            (Poll::Ready(Some(Ok(event))), Some(callback)) => Next::Event(callback, event),
-            (Poll::Ready(Some(Err(lagged))), callback) => {
-                state.on_event = callback;
+        let next = match polled {
+            Poll::Ready(Some(Ok(event))) => match state.on_event.take() {
+                Some(callback) => Next::Event(callback, event),
+                None => Next::End,
+            },
+            Poll::Ready(Some(Err(lagged))) => {
                 state.lost += lagged.0;
                 Next::Lagged(state.on_lagged.take(), lagged)
             }
-            (Poll::Pending, callback) => {
-                state.on_event = callback;
-                Next::Nothing
-            }
-            _ => Next::End,
+            Poll::Pending => Next::Nothing,
+            Poll::Ready(None) => Next::End,
         };
         state.running = matches!(next, Next::Event(..) | Next::Lagged(..));
         // Under the same lock as the look: who comes with an event now, schedules a job.
@@ -194,29 +217,30 @@ impl Registered {
 
     /// Calls the callback once, if there is something to call it with; tells whether there may be
     /// more.
-    fn call_once(self: &Arc<Self>) -> bool {
+    fn call_once(self: &Arc<Self>, callbacks: &Callbacks) -> bool {
         match self.next() {
             Next::Event(mut callback, event) => {
-                self.callbacks.run(|| callback(event));
+                callbacks.run(|| callback(event));
                 self.returned(1, |state| state.on_event.replace(callback));
+                callbacks.tell();
                 true
             }
             Next::Lagged(callback, lagged) => {
                 let mut callback = callback;
                 if let Some(callback) = &mut callback {
-                    self.callbacks.run(|| callback(lagged));
+                    callbacks.run(|| callback(lagged));
                 }
                 self.returned(lagged.0, |state| match &state.on_lagged {
                     // Another was given meanwhile.
                     Some(_) => callback,
                     None => std::mem::replace(&mut state.on_lagged, callback),
                 });
+                callbacks.tell();
                 true
             }
             Next::Nothing => false,
             Next::End => {
                 self.end();
-                self.callbacks.tell();
                 false
             }
         }
@@ -228,13 +252,12 @@ impl Registered {
         state.running = false;
         state.handled += events;
         let unneeded = put_back(&mut state);
-        let is_over = state.subscription.is_none();
+        let is_over = state.active.is_none();
         drop(state);
         drop(unneeded);
         if is_over {
             self.end();
         }
-        self.callbacks.tell();
     }
 }
 
@@ -258,15 +281,16 @@ impl fmt::Debug for Registered {
 /// call it any more.
 struct ScheduledJob {
     registered: Arc<Registered>,
+    callbacks: Arc<Callbacks>,
     done: bool,
 }
 
 impl ScheduledJob {
     fn run(mut self) {
-        let more = (0..BATCH).all(|_| self.registered.call_once());
+        let more = (0..BATCH).all(|_| self.registered.call_once(&self.callbacks));
         self.done = true;
         if more {
-            self.registered.schedule();
+            self.registered.schedule(self.callbacks.clone());
         }
     }
 }
@@ -275,7 +299,7 @@ impl Drop for ScheduledJob {
     fn drop(&mut self) {
         if !self.done {
             self.registered.end();
-            self.registered.callbacks.tell();
+            self.callbacks.tell();
         }
     }
 }
