@@ -30,7 +30,7 @@ pub type Job = Box<dyn FnOnce() + Send>;
 /// let builder = Builder::new().callback_pool(Pool::threads(4));
 /// let machines = [builder.from_stream(server())?, builder.from_stream(server())?];
 /// for client in &machines {
-///     client.query_then("name", |name| println!("{name:?}"))?;
+///     client.query_then("name", |name| println!("{:?}", name.unwrap().as_str()))?;
 /// }
 /// for client in &machines {
 ///     client.wait_idle(None)?;

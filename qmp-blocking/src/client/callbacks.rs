@@ -31,6 +31,9 @@ impl Client {
     /// Calls a function with each event of this name from now on, until the [`Registration`] is
     /// dropped or the connection ends.
     ///
+    /// To use the client inside, capture [`client.downgrade()`](Self::downgrade), not a clone: a
+    /// captured clone keeps the connection open.
+    ///
     /// # Panics
     ///
     /// Where the system refuses the pool's first thread, as [`std::thread::spawn`] does.
