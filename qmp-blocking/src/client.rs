@@ -203,7 +203,7 @@ impl Client {
     ///
     /// As [`execute`](Self::execute).
     pub fn query(&self, name: &str) -> Result<Raw, Error> {
-        self.execute_request(query(name))
+        self.execute_request(Request::query(name))
     }
 
     /// All events from now on.
@@ -293,14 +293,6 @@ impl Client {
 
     fn line(&self) -> &Line {
         &self.handle.line
-    }
-}
-
-/// A query by its name, of which the prefix may be left out.
-fn query(name: &str) -> Request<(), OwnedFd> {
-    match name.starts_with("query-") {
-        true => Request::new(name.to_owned()),
-        false => Request::new(format!("query-{name}")),
     }
 }
 

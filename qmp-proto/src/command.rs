@@ -1,6 +1,7 @@
 //! Commands, with a type of their own or without.
 
-use alloc::borrow::Cow;
+use alloc::borrow::{Cow, ToOwned};
+use alloc::format;
 use core::convert::Infallible;
 use core::fmt;
 
@@ -91,6 +92,14 @@ impl<F> Request<(), F> {
     /// A command by its name, without arguments.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
         Self { name: name.into(), arguments: (), out_of_band: false, descriptor: None }
+    }
+
+    /// A query by its name, with or without the prefix `query-`: `status` stands for `query-status`.
+    pub fn query(name: &str) -> Self {
+        Self::new(match name.starts_with("query-") {
+            true => name.to_owned(),
+            false => format!("query-{name}"),
+        })
     }
 }
 

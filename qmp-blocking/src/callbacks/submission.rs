@@ -72,7 +72,12 @@ impl Active {
         drop(unattended);
         let outcome = match polled {
             Poll::Ready(outcome) => outcome,
-            Poll::Pending => Err(Error::TimedOut { sent: pending.cancel() }),
+            Poll::Pending => {
+                let sent = pending.cancel();
+                // Those behind it may have their turn.
+                unfinished.callbacks.line.flush();
+                Err(Error::TimedOut { sent })
+            }
         };
         let callbacks = unfinished.callbacks.clone();
         callbacks.pool.execute(Box::new(move || {

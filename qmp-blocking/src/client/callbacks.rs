@@ -8,7 +8,7 @@ use qmp_client::Error;
 use qmp_proto::{Command, Event, Raw, Request};
 use serde::Serialize;
 
-use super::{Client, Handle, deadline, query};
+use super::{Client, Handle, deadline};
 use crate::callbacks::Registration;
 
 /// # Callbacks
@@ -167,7 +167,7 @@ impl Client {
         name: &str,
         callback: impl FnOnce(Result<Raw, Error>) + Send + 'static,
     ) -> Result<(), Error> {
-        self.submit_request(query(name), callback)
+        self.submit_request(Request::query(name), callback)
     }
 
     /// A handle that does not keep the connection alive, for a callback to capture.

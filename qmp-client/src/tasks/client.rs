@@ -1,6 +1,5 @@
 //! The handle through which any number of tasks use one connection.
 
-use std::borrow::Cow;
 use std::os::fd::OwnedFd;
 use std::time::Duration;
 
@@ -181,11 +180,7 @@ impl Client {
     ///
     /// As [`execute`](Self::execute).
     pub fn query(&self, name: &str) -> Execute<Raw> {
-        let name: Cow<'static, str> = match name.starts_with("query-") {
-            true => name.to_owned().into(),
-            false => format!("query-{name}").into(),
-        };
-        self.execute_request(Request::new(name))
+        self.execute_request(Request::query(name))
     }
 
     /// All events from now on.
