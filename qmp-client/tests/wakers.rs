@@ -2,7 +2,7 @@
 //! panic. None of that happens under a lock, or is anybody else's loss.
 #![cfg(not(qmp_shuttle))]
 #![allow(missing_docs, reason = "a test")]
-#![allow(clippy::unwrap_used, reason = "a test's panic is its failure")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
 use std::future::Future;
 use std::pin::{Pin, pin};
