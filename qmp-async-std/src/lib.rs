@@ -1,4 +1,4 @@
-//! A QMP client for [async-std](async_std), which is discontinued: its authors name smol as the
+//! A QMP client for `async-std`, which is discontinued: its authors name smol as the
 //! successor, and `qmp-smol` has the same names. To move on takes two lines:
 //!
 //! ```text

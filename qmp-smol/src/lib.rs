@@ -1,4 +1,4 @@
-//! A QMP client for [smol](::smol): connect to QEMU, run commands, wait for events.
+//! A QMP client for `smol`: connect to QEMU, run commands, wait for events.
 //!
 //! ```no_run
 //! use qmp_smol::commands::{Cont, QueryStatus, Quit};
