@@ -8,8 +8,7 @@ use std::os::fd::BorrowedFd;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Waker};
 
 use futures_lite::StreamExt;
 use futures_lite::future::block_on;
@@ -17,7 +16,7 @@ use qmp_client::Error;
 use qmp_client::tasks::{Client, Driver, Events, Execute, ExecuteUntil, Transport};
 use qmp_proto::commands::{Cont, QueryStatus, Quit, Stop};
 use qmp_proto::{CloseReason, Empty, IoFailure, Refusal, Request};
-use support::{Bench, Builder, EVENT, GREETING, Wire, id, poll};
+use support::{Bench, Builder, EVENT, GREETING, Wakes, Wire, id, poll};
 
 mod support;
 
@@ -73,16 +72,6 @@ fn c10_out_of_band_waits_for_nobody() {
     assert!(bench.wire.take_sent().starts_with("{\"exec-oob\":"));
 }
 
-/// Counts.
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 /// One poll does a bounded amount of work, and asks for another.
 #[test]
 fn a_flood_of_events_starves_nobody() {
@@ -97,7 +86,7 @@ fn a_flood_of_events_starves_nobody() {
         assert!(polled.is_pending());
         polls += 1;
         assert!(before - bench.wire.incoming() <= 256 << 10, "so much in one poll");
-        let asked = wakes.0.load(Ordering::SeqCst);
+        let asked = wakes.count();
         assert!(asked == polls || bench.wire.incoming() == 0, "it asks for its next turn");
     }
     assert!(polls > 4);

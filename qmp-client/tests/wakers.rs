@@ -6,7 +6,6 @@
 
 use std::future::Future;
 use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
@@ -16,7 +15,7 @@ use futures_lite::Stream;
 use qmp_client::Error;
 use qmp_proto::commands::{QueryStatus, Stop};
 use qmp_proto::{CloseReason, Request};
-use support::{Bench, Builder, EVENT, poll};
+use support::{Bench, Builder, EVENT, Wakes, poll};
 
 mod support;
 
@@ -101,15 +100,6 @@ impl Wake for Panics {
     }
 }
 
-#[derive(Default)]
-struct Wakes(AtomicUsize);
-
-impl Wake for Wakes {
-    fn wake(self: Arc<Self>) {
-        self.0.fetch_add(1, Ordering::SeqCst);
-    }
-}
-
 #[test]
 fn c17_a_waker_that_panics_keeps_nobody_else_waiting() {
     let mut bench = Bench::new(&Builder::new(), usize::MAX);
@@ -128,7 +118,7 @@ fn c17_a_waker_that_panics_keeps_nobody_else_waiting() {
     // Events, and the replies behind them.
     bench.wire.say(EVENT);
     bench.step();
-    assert!(wakes.0.load(Ordering::SeqCst) > 0);
+    assert!(wakes.count() > 0);
     assert!(matches!(poll(Pin::new(&mut second)), Poll::Ready(Ok(_))));
     bench.wire.end();
     assert!(poll(Pin::new(&mut bench.driver)).is_ready());
@@ -153,7 +143,7 @@ fn c8_what_was_behind_a_withdrawn_command_is_sent() {
     assert!(poll_with(Pin::new(&mut driver), &wakes.clone().into()).is_pending());
     assert!(!wire.take_sent().contains("query-status"), "it has its place behind the second");
     drop(second);
-    assert_eq!(wakes.0.load(Ordering::SeqCst), 1, "the driver has something to do");
+    assert_eq!(wakes.count(), 1, "the driver has something to do");
     assert!(poll(Pin::new(&mut driver)).is_pending());
     assert!(wire.take_sent().contains("query-status"));
 }

@@ -7,7 +7,8 @@ use std::future::{Future, poll_fn};
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::pin::{Pin, pin};
-use std::task::{Context, Poll, Waker};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
 use qmp_client::tasks::{Client, Driver, Events, Runtime, Sleep, Transport};
@@ -260,6 +261,22 @@ impl Transport for Wire {
         let wakers = [state.reader.take(), state.writer.take(), state.server.take()];
         drop(state);
         wakers.into_iter().for_each(wake);
+    }
+}
+
+/// Counts how often it is woken.
+#[derive(Debug, Default)]
+pub struct Wakes(AtomicUsize);
+
+impl Wakes {
+    pub fn count(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
 
