@@ -9,7 +9,7 @@ NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
 # How long each fuzz target runs.
 SECONDS = 60
 
-.PHONY: ci test shuttle lint no-std fuzz
+.PHONY: ci test shuttle lint no-std fuzz deny release-check
 
 # Everything a change has to pass.
 ci:
@@ -51,3 +51,11 @@ no-std:
 # Needs a nightly toolchain; cargo-fuzz is installed where it is missing.
 fuzz:
 	scripts/fuzz run $(SECONDS)
+
+# What the dependencies bring in: licenses, sources, known faults. cargo-deny is installed where it is missing.
+deny:
+	scripts/deny
+
+# For maintainers, before a release.
+release-check:
+	scripts/release-check
