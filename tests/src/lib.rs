@@ -3,6 +3,7 @@
 //! The tests are in `tests/tests`.
 #![forbid(unsafe_code)]
 
+pub mod adapters;
 pub mod calls;
 pub mod crowd;
 pub mod example;

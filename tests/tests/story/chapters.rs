@@ -13,6 +13,8 @@ mod connecting;
 mod descriptors;
 mod ending;
 mod events;
+mod faulty_servers;
+mod leaving_servers;
 mod listening;
 mod machine;
 mod out_of_band;
@@ -43,6 +45,15 @@ async fn names_of(mut events: Events) -> Vec<String> {
         names.push(event.expect("none is lost").name().to_owned());
     }
     names
+}
+
+/// How many events are told up to the end; what tells of lost ones counts as one.
+async fn count(mut events: Events) -> usize {
+    let mut count = 0;
+    while runtime::next(&mut events).await.is_some() {
+        count += 1;
+    }
+    count
 }
 
 /// Waits for a word of another thread's.
