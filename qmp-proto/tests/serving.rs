@@ -311,6 +311,21 @@ fn faults_are_answered_in_their_turn_and_without_an_id() {
     );
 }
 
+/// Where the string goes on, it takes the object behind the byte for a part of it, and nothing is
+/// answered. Control characters and what no UTF-8 text has end it, behind a backslash too.
+#[test]
+fn which_bytes_stand_in_a_string() {
+    for byte in 0..=u8::MAX {
+        for before in [&b"'"[..], b"'\\"] {
+            let closes = byte == b'\'' && before == b"'";
+            let goes_on = (0x20..=0xFD).contains(&byte) && !closes;
+            let mut server = Server::ready(Config::default(), NEGOTIATE);
+            server.feed([before, &[byte], b"{}"].concat());
+            assert_eq!(server.sent().is_empty(), goes_on, "{byte:#x} behind {before:?}");
+        }
+    }
+}
+
 /// A client that does not read gets no more than `max_output` and what was on its way.
 #[test]
 fn who_does_not_read_is_sent_no_more() {

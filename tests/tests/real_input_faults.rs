@@ -155,7 +155,7 @@ fn chosen_input() {
         let string = [b"\"", value, b"\""].concat();
         [within(value), within(&string), named(&string), value.to_vec(), string]
     });
-    agree(inputs.chain(values).chain(nested()));
+    agree(inputs.chain(values).chain(nested()).chain(every_byte()));
 }
 
 fn parts(table: &[u8]) -> impl Iterator<Item = &[u8]> {
@@ -178,6 +178,12 @@ fn nested() -> impl Iterator<Item = Vec<u8>> {
         let objects = ["{'a':".repeat(levels), "1".into(), "}".repeat(levels)].concat();
         [within(arrays.as_bytes()), arrays.into_bytes(), within(objects.as_bytes())]
     })
+}
+
+/// Each byte in a string, behind a backslash in one, and where recovery may end.
+fn every_byte() -> impl Iterator<Item = Vec<u8>> {
+    let before = [&b"'"[..], b"'\\", b"#"];
+    (0..=u8::MAX).flat_map(move |byte| before.map(|before| [before, &[byte], b"1 {}"].concat()))
 }
 
 /// Each is sent alone. A bar separates them.
