@@ -1,0 +1,133 @@
+//! What a client meets: each kind of message, and what surprises in real servers.
+
+use qmp_properties::Most;
+use qmp_properties::client::{Choices, Kind, Op, Program, Stray};
+
+use Kind::{InBand, OutOfBand, Quit, WithDescriptor};
+use Op::{
+    Abort, Accept, Cancel, Close, Eof, ErrorWithoutId, Event, Execute, Failure, Greet, Handshake,
+    Input, Reply, Reset, Send, Shutdown, Transmit,
+};
+
+const ALL: Op = Send(Most::All);
+
+fn choices() -> Choices {
+    Choices { oob: false, descriptors: true, window: None, short_queue: false, chunk: Most::All }
+}
+
+fn with_oob() -> Choices {
+    Choices { oob: true, ..choices() }
+}
+
+pub(super) fn seeds() -> Vec<(&'static str, Program)> {
+    let command = || Execute(InBand, 9);
+    let quit = || [Handshake, Execute(Quit, 1), ALL];
+    let plain: Vec<(&str, Vec<Op>)> = vec![
+        ("handshake", vec![Handshake]),
+        ("event-before-capabilities-reply", vec![Greet, ALL, Event, Accept]),
+        (
+            "stale-reply-after-greeting",
+            vec![
+                Greet,
+                ALL,
+                Op::Stray(Stray::OfAnotherClient),
+                Op::Stray(Stray::WithoutId),
+                Accept,
+            ],
+        ),
+        ("return", vec![Handshake, command(), ALL, Reply(0, true)]),
+        ("error-with-id", vec![Handshake, command(), ALL, Reply(0, false)]),
+        (
+            "replies-in-any-order",
+            vec![
+                Handshake,
+                command(),
+                command(),
+                command(),
+                ALL,
+                Reply(2, true),
+                Reply(0, false),
+                Reply(0, true),
+            ],
+        ),
+        ("error-without-id", vec![Handshake, command(), ALL, ErrorWithoutId, ErrorWithoutId]),
+        ("error-without-id-to-several", vec![Handshake, command(), command(), ALL, ErrorWithoutId]),
+        ("reply-again", vec![Handshake, command(), ALL, Reply(0, true), Op::Stray(Stray::Again)]),
+        ("error-of-another-client", vec![Handshake, Op::Stray(Stray::ErrorOfAnotherClient)]),
+        ("reply-with-a-number", vec![Handshake, Op::Stray(Stray::WithANumber)]),
+        ("reply-with-almost-our-id", vec![Greet, ALL, Op::Stray(Stray::AlmostOurs)]),
+        ("descriptor", vec![Handshake, Execute(WithDescriptor, 9), ALL, Reply(0, true)]),
+        (
+            "descriptor-with-a-torn-command",
+            vec![Handshake, Execute(WithDescriptor, 9), Send(Most::One), ALL, Reply(0, true)],
+        ),
+        ("descriptor-withdrawn", vec![Handshake, Execute(WithDescriptor, 9), Cancel(0)]),
+        ("withdrawn", vec![Handshake, command(), Cancel(0), ALL]),
+        ("given-up", vec![Handshake, command(), ALL, Cancel(0), Reply(0, true)]),
+        (
+            "given-up-when-begun",
+            vec![Handshake, command(), Transmit, Send(Most::Few(3)), Cancel(0)],
+        ),
+        ("quit", [&quit()[..], &[Shutdown, Reply(0, true), Eof]].concat()),
+        ("quit-and-reset", [&quit()[..], &[Shutdown, Reset]].concat()),
+        ("quit-refused", [&quit()[..], &[command(), Reply(0, false), ALL]].concat()),
+        ("shutdown-long-before-quit", [&[Handshake, Shutdown], &quit()[1..]].concat()),
+        ("closed-with-a-reply-owed", vec![Handshake, command(), ALL, Close, Reply(0, true)]),
+        ("closed-before-ready", vec![Greet, Close]),
+        ("aborted", vec![Handshake, command(), ALL, Abort]),
+        ("reset", vec![Handshake, command(), ALL, Reset]),
+        ("failure", vec![Handshake, command(), Failure]),
+        ("end-in-a-message", vec![Handshake, Input(b"{\"r".to_vec()), Eof]),
+        ("second-greeting", vec![Handshake, Greet]),
+        ("hmp-prompt", vec![Input(b"(qem".to_vec())]),
+        ("ff-between", vec![Greet, Input(b"\xff\xff".to_vec()), ALL, Accept]),
+    ];
+    let program = |choices: Choices, ops| Program { choices, ops };
+    let mut seeds: Vec<_> =
+        plain.into_iter().map(|(name, ops)| (name, program(choices(), ops))).collect();
+    let full = [command(), command(), command(), ALL];
+    let passing = [Execute(OutOfBand, 9), ALL, Reply(2, true), Reply(0, true), ALL];
+    seeds.extend([
+        (
+            "byte-by-byte",
+            program(
+                Choices { chunk: Most::Few(1), ..choices() },
+                vec![Handshake, command(), ALL, Event, Reply(0, true)],
+            ),
+        ),
+        (
+            "out-of-band-passes-the-window",
+            program(
+                Choices { window: Some(2), ..with_oob() },
+                [&[Handshake], &full[..], &passing].concat(),
+            ),
+        ),
+        (
+            "seven-in-flight",
+            program(with_oob(), [vec![Handshake], vec![command(); 8], vec![ALL]].concat()),
+        ),
+        (
+            "descriptors-one-at-a-time",
+            program(
+                with_oob(),
+                vec![
+                    Handshake,
+                    Execute(WithDescriptor, 9),
+                    Execute(WithDescriptor, 9),
+                    ALL,
+                    ALL,
+                    Reply(0, true),
+                    ALL,
+                ],
+            ),
+        ),
+        (
+            "queue-full",
+            program(
+                Choices { short_queue: true, window: Some(1), ..choices() },
+                [vec![Handshake], vec![command(); 13]].concat(),
+            ),
+        ),
+    ]);
+    seeds
+}
