@@ -193,14 +193,9 @@ fn names_a_field(message: &str) -> bool {
 
 /// serde_json counts lines and columns; a payload is mostly one line.
 fn offset_of(text: &[u8], line: usize, column: usize) -> usize {
-    let mut start = 0;
-    for _ in 1..line {
-        let Some(end) = memchr::memchr(b'\n', &text[start..]) else {
-            break;
-        };
-        start += end + 1;
-    }
-    (start + column).min(text.len())
+    let line_ends = || memchr::memchr_iter(b'\n', text);
+    let before = line.checked_sub(2).and_then(|nth| line_ends().nth(nth));
+    (before.map_or(0, |end| end + 1) + column).min(text.len())
 }
 
 /// One level of the path to a place in JSON text.

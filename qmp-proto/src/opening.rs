@@ -65,14 +65,13 @@ impl Opening {
             return Ok(true);
         }
         match *seen {
-            [b' ' | b'\t' | b'\r' | b'\n'] => Ok(true),
+            [] | [b' ' | b'\t' | b'\r' | b'\n'] => Ok(true),
             // A lone 0xFF resynchronises a parser and is passed over, as between messages.
             [0xFF, _] => {
                 self.length = 0;
                 Ok(false)
             }
             [first_byte, ..] => Err(NotQmp::Unknown { first_byte }),
-            [] => Ok(true),
         }
     }
 }

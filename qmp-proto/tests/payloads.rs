@@ -171,6 +171,9 @@ fn c5_syntax_is_told_by_its_place() {
         let error = fault::<Value>(payload);
         assert_eq!((error.kind(), error.offset()), (DecodeErrorKind::Syntax, offset), "{payload}");
     }
+    // No server can send this: it is a payload and something more.
+    let error = Raw::from_static("1, 2").parse::<u8>().unwrap_err();
+    assert_eq!((error.kind(), error.offset(), error.member()), (DecodeErrorKind::Syntax, 2, ""));
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod support;
 
 use std::collections::BTreeMap;
 
+use qmp_proto::commands::RunState;
 use qmp_proto::server::{CloseReason, Config, Machine, Output, Phase, RespondError};
 use qmp_proto::{CommandError, Connection, ErrorClass, IoFailure, Raw};
 use serde_json::Value;
@@ -386,4 +387,36 @@ fn c22_a_machine_does_not_tell_its_types() {
             assert!(!sent.contains(name), "{sent}");
         }
     }
+}
+
+#[test]
+fn a_machine_of_ones_own_commands() {
+    let mut machine = Machine::<u32>::default();
+    machine.on("give", |vm, _| {
+        vm.event_later("GIVEN", Some(&7));
+        vm.take_descriptor().ok_or_else(|| CommandError::generic("there is none"))
+    });
+    let mut server = Server::ready(machine.config(), NEGOTIATE);
+    let mut run = |command: &str, descriptor: Option<u32>| {
+        descriptor.into_iter().for_each(|number| server.connection.handle_descriptor(number));
+        server.feed(command);
+        server.told();
+        let call = server.calls.pop().unwrap();
+        machine.execute(&call, &mut server.connection, support::server::AT);
+        (server.sent(), machine.status().clone(), machine.has_ended())
+    };
+    let (given, status, _) = run(r#"{"execute": "give"}"#, Some(3));
+    let lines: Vec<&str> = given.lines().collect();
+    assert_eq!(lines[0], r#"{"return": 3}"#);
+    assert!(lines[1].ends_with(r#""event": "GIVEN", "data": 7}"#), "{given}");
+    assert_eq!(status, RunState::Prelaunch);
+    let (none, ..) = run(r#"{"execute": "give"}"#, None);
+    assert!(none.contains("there is none"), "{none}");
+    assert_eq!(run(r#"{"execute": "cont"}"#, None).1, RunState::Running);
+    assert_eq!(run(r#"{"execute": "system_reset"}"#, None).1, RunState::Running);
+    assert_eq!(run(r#"{"execute": "stop"}"#, None).1, RunState::Paused);
+    assert_eq!(run(r#"{"execute": "system_reset"}"#, None).1, RunState::Prelaunch);
+    let (_, _, ended) = run(r#"{"execute": "quit"}"#, None);
+    assert!(ended);
+    assert!(format!("{machine:?}").contains("give"), "{machine:?}");
 }

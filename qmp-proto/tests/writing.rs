@@ -6,6 +6,7 @@ mod support;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use qmp_proto::commands::Getfd;
 use qmp_proto::{Cancelled, CloseReason, Config, IoFailure, JsonFault, Refusal, Request};
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
@@ -180,6 +181,22 @@ fn c8_a_prepared_command_is_the_same_on_the_wire() {
     }
     let twice = Request::<_, ()>::new("x").raw_arguments(r#"{"a":1,"a":2}"#).unwrap().prepare();
     assert!(matches!(twice, Err(Refusal::InvalidJson(JsonFault::DuplicateMember { .. }))));
+}
+
+#[test]
+fn a_command_is_a_name_or_a_query_or_typed() {
+    let mut peer = Peer::ready(Config::default());
+    for name in ["status", "query-status"] {
+        let id = peer.connection.execute(Request::query(name)).unwrap();
+        assert_eq!(peer.take_all(), line("query-status", id));
+    }
+    let id = peer.connection.execute(Request::of(&Getfd { fdname: "a" })).unwrap();
+    let expected =
+        format!("{{\"execute\":\"getfd\",\"arguments\":{{\"fdname\":\"a\"}},\"id\":{id}}}\n");
+    assert_eq!(peer.take_all(), expected);
+    let prepared = |request: Request| request.prepare().unwrap();
+    assert!(prepared(Request::new("yank").out_of_band()).is_out_of_band());
+    assert!(!prepared(Request::new("yank")).is_out_of_band());
 }
 
 #[test]

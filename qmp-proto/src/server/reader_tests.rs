@@ -18,6 +18,14 @@ struct Reading {
     mid_message: bool,
 }
 
+#[test]
+fn the_limits_are_told_as_they_are() {
+    let says = |fault: Fault, number: usize| fault.to_string().contains(&number.to_string());
+    assert!(says(Fault::TooDeep, MAX_NESTING as usize));
+    assert!(says(Fault::TooManyTokens, MAX_TOKENS));
+    assert!(says(Fault::TooLarge, MAX_BYTES >> 20));
+}
+
 fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>) -> Reading {
     let mut reader = Reader::new();
     let mut items = Vec::new();
