@@ -93,7 +93,8 @@ fn what_is_written_reads_back() {
             assert_eq!(written.parse(), Ok(address), "{written}");
         }
     }
-    for name in ["\0".repeat(107), "n".repeat(107), "n".repeat(106) + "\0"] {
+    let zeros = "\0".repeat(107);
+    for name in ["n".repeat(107), "n".repeat(106) + "\0", "n".to_owned() + &zeros, zeros] {
         assert_eq!(named(&name).to_string().parse(), Ok(named(&name)));
     }
 }
