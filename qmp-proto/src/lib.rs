@@ -90,6 +90,9 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
+//! [`guide`] has the same over a socket that never blocks, with deadlines and descriptors, and shows how to fuzz what
+//! is built on it.
+//!
 //! # The phases
 //!
 //! [`Connection::phase`] tells where a connection stands. Every transition there is:
@@ -122,6 +125,7 @@ mod error;
 mod event;
 pub mod events;
 mod framer;
+pub mod guide;
 mod message;
 mod object;
 mod opening;
