@@ -42,6 +42,8 @@
 //! - The [`Driver`] reads, and wakes each reply's caller; it writes what found no room.
 //! - No future holds a lock while it waits. Whatever is dropped, and whenever, leaves the connection
 //!   as good as before.
+//!
+//! [`guide`] shows what follows from that for programs.
 
 mod adapter;
 mod builder;
@@ -49,6 +51,8 @@ mod client;
 mod driver;
 mod events;
 mod execute;
+#[doc = include_str!("tasks/guide.md")]
+pub mod guide {}
 mod link;
 mod listener;
 mod open;

@@ -32,6 +32,10 @@
 //! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-blocking`:
 //! add it as a dev-dependency.
 //!
+//! [`tasks::guide`] shows what follows from futures that can be dropped: `select`, timeouts, running the driver yourself.
+//! The `guide` of `qmp-blocking` (events without a race, descriptors, out-of-band commands, reconnecting, testing) holds here
+//! as well, with `await`.
+//!
 //! The documentation's examples are those of `qmp-client`, which all adapters for tasks share: where they
 //! name `qmp_proto` or `qmp_client`, a program names `qmp_smol`.
 //!
