@@ -23,6 +23,7 @@
 //!   for that at its end. [`predecessor`] shows the same session in Ruby and here.
 //! - [`Client::supports`] tells which commands the server offers.
 //! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
+//! - [`guide`] has a page for each thing that is easily done wrong: events, timeouts, descriptors, reconnecting, tests.
 //! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
 //!   [`Client::execute_request`] does without a type.
 //!
@@ -49,6 +50,7 @@ mod builder;
 mod callbacks;
 mod client;
 mod event_iterator;
+pub mod guide;
 mod line;
 mod listener;
 mod nudge;
