@@ -226,7 +226,7 @@ impl Builder {
         let deadline = self.options.deadline_after(start);
         let mut ready = line.hub.ready();
         match line.wait(Some(deadline), |waker| Progress::by_socket(ready.poll(waker))) {
-            Some(ready) => ready.map_err(ConnectError::Ended),
+            Some(ready) => Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default()),
             None => Err(options::not_ready(&line.hub, start)),
         }
     }

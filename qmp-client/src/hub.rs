@@ -170,15 +170,15 @@ impl Hub {
         self.dispatch(state);
     }
 
-    /// Waits for the greeting, until commands are sent; gives the reason if the connection ends
-    /// before.
-    pub fn ready(self: &Arc<Self>) -> Wait<Result<Greeting, CloseReason>> {
+    /// Waits until commands are sent, and gives the greeting, which a guest agent does without; gives
+    /// the reason if the connection ends before.
+    pub fn ready(self: &Arc<Self>) -> Wait<Result<Option<Greeting>, CloseReason>> {
         Wait::new(self.clone(), Moment::Ready, |connection| match connection.phase() {
-            Phase::Greeting | Phase::Negotiating => None,
-            _ => match (connection.close_reason(), connection.greeting()) {
-                (Some(reason), _) => Some(Err(reason.clone())),
-                (None, greeting) => greeting.cloned().map(Ok),
-            },
+            Phase::Greeting | Phase::Negotiating | Phase::Syncing => None,
+            _ => Some(match connection.close_reason() {
+                Some(reason) => Err(reason.clone()),
+                None => Ok(connection.greeting().cloned()),
+            }),
         })
     }
 

@@ -113,6 +113,13 @@ pub enum Violation {
     UnattributableError(CommandError),
 }
 
+impl CloseReason {
+    /// Whether it was the server that closed the stream, and not a failure or a fault.
+    pub(crate) fn is_by_server(&self) -> bool {
+        matches!(self, Self::Quit | Self::Eof { .. } | Self::Failed(IoFailure::Reset))
+    }
+}
+
 impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -38,6 +38,9 @@ use crate::raw::Raw;
 pub trait Command: Serialize {
     /// The command's name on the wire.
     const NAME: &'static str;
+    /// Whether a success may have no reply, as that of `guest-shutdown`: see
+    /// [`NoReply`](crate::NoReply), which is `Return` then.
+    const NO_REPLY: bool = false;
     /// What a success returns.
     type Return: DeserializeOwned;
 
@@ -86,12 +89,19 @@ pub struct Request<A = (), F = Infallible> {
     pub(crate) arguments: A,
     pub(crate) out_of_band: bool,
     pub(crate) descriptor: Option<F>,
+    pub(crate) no_reply: bool,
 }
 
 impl<F> Request<(), F> {
     /// A command by its name, without arguments.
     pub fn new(name: impl Into<Cow<'static, str>>) -> Self {
-        Self { name: name.into(), arguments: (), out_of_band: false, descriptor: None }
+        Self {
+            name: name.into(),
+            arguments: (),
+            out_of_band: false,
+            descriptor: None,
+            no_reply: false,
+        }
     }
 
     /// A query by its name, with or without the prefix `query-`: `status` stands for `query-status`.
@@ -106,7 +116,9 @@ impl<F> Request<(), F> {
 impl<'a, C: Command, F> Request<&'a C, F> {
     /// A typed command.
     pub fn of(command: &'a C) -> Self {
-        Request::new(C::NAME).arguments(command)
+        let mut request = Request::new(C::NAME).arguments(command);
+        request.no_reply = C::NO_REPLY;
+        request
     }
 }
 
@@ -119,6 +131,7 @@ impl<A, F> Request<A, F> {
             arguments,
             out_of_band: self.out_of_band,
             descriptor: self.descriptor,
+            no_reply: self.no_reply,
         }
     }
 
@@ -152,6 +165,14 @@ impl<A, F> Request<A, F> {
     /// it is sent.
     pub fn descriptor(mut self, descriptor: F) -> Self {
         self.descriptor = Some(descriptor);
+        self
+    }
+
+    /// A success may have no reply, as that of `guest-shutdown` and `guest-suspend-*`. Once all of it
+    /// was sent, the end of the stream is a success too, and so is a deadline of an adapter's. What it
+    /// returns is a [`NoReply`](crate::NoReply), as JSON. An error is an error as ever.
+    pub fn no_reply(mut self) -> Self {
+        self.no_reply = true;
         self
     }
 

@@ -2,6 +2,22 @@
 
 use crate::framer::MAX_DEPTH;
 
+/// Which of QEMU's two servers is spoken to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Dialect {
+    /// QEMU's monitor, or that of its storage daemon.
+    #[default]
+    Qmp,
+    /// `qemu-ga`, which runs inside the guest. It does not greet, has no events, and runs one command
+    /// at a time. What it was told before by others is not forgotten when they leave, so a session
+    /// begins with a `guest-sync-delimited`, and begins anew after a command that was given up.
+    ///
+    /// Commands go out without ids: an agent of before QEMU 2.12 refuses one that has any. As one is
+    /// in flight at a time, the next reply is its own.
+    GuestAgent,
+}
+
 /// The choices for a connection, each with a default that suits a QEMU on the same machine.
 ///
 /// ```
@@ -12,13 +28,15 @@ use crate::framer::MAX_DEPTH;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
+    /// Which of QEMU's servers is spoken to: the monitor, by default.
+    pub dialect: Dialect,
     /// Negotiates out-of-band execution where the server offers it. Off by default: it makes QEMU
     /// run commands from a queue of eight, and only few commands allow it.
     pub oob: bool,
     /// Whether the transport passes descriptors: Unix sockets do. Off by default.
     pub descriptors: bool,
     /// How many in-band commands may be in flight. `None`, the default, is 64 without out-of-band
-    /// execution and 7 with it. With it, anything beyond 8 is taken as 8.
+    /// execution and 7 with it. With it, anything beyond 8 is taken as 8. For a guest agent it is 1.
     pub window: Option<usize>,
     /// The largest message in bytes, 128 MiB by default: real replies reach 76 MB. A larger one
     /// ends the connection. It bounds the memory that received bytes take.
@@ -36,6 +54,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
+            dialect: Dialect::Qmp,
             oob: false,
             descriptors: false,
             window: None,

@@ -7,16 +7,18 @@ use serde::Serialize;
 
 use crate::close::{CloseReason, IoFailure, NotQmp};
 use crate::command::{CommandId, Request};
-use crate::config::Config;
+use crate::config::{Config, Dialect};
 use crate::encode::Prepared;
 use crate::error::{ExecuteError, Refusal};
 use crate::framer::Framer;
 use crate::message::Greeting;
+use crate::no_reply::NoReply;
 use crate::opening::Opening;
 use crate::output::{Cancelled, Output};
 use crate::queue::Queue;
 use crate::raw::Raw;
 use crate::state::{Phase, Trigger};
+use crate::sync::Sync;
 use crate::window::Window;
 use crate::wire::{Transmit, Wire};
 
@@ -46,6 +48,9 @@ pub struct Connection<F = Infallible> {
     pub(crate) opening: Opening,
     pub(crate) framer: Framer,
     pub(crate) greeting: Option<Greeting>,
+    /// A guest agent's part of what is before `Ready`.
+    pub(crate) sync: Sync,
+    pub(crate) told_ready: bool,
     /// The id of `qmp_capabilities`; the commands' ids follow it.
     pub(crate) handshake: u64,
     pub(crate) next_id: u64,
@@ -70,16 +75,19 @@ impl<F> Connection<F> {
     pub fn new(config: Config, nonce: u64) -> Self {
         // 52 bits, so that ids stay exact in a JSON parser that knows doubles alone.
         let handshake = (spread(nonce) >> 12).max(1);
-        Self {
+        let agent = config.dialect == Dialect::GuestAgent;
+        let mut connection = Self {
             opening: Opening::default(),
             framer: Framer::new(config.max_message, config.max_depth),
-            phase: Phase::Greeting,
+            phase: if agent { Phase::Syncing } else { Phase::Greeting },
             greeting: None,
+            sync: Sync::default(),
+            told_ready: false,
             handshake,
             next_id: handshake + 1,
-            in_band: Queue::new(),
-            out_of_band: Queue::new(),
-            window: Window::new(config.window),
+            in_band: Queue::new(config.dialect),
+            out_of_band: Queue::new(config.dialect),
+            window: Window::new(if agent { Some(1) } else { config.window }),
             wire: Wire::new(),
             attributed: false,
             shutting_down: false,
@@ -87,7 +95,11 @@ impl<F> Connection<F> {
             strays: 0,
             close_reason: None,
             config,
+        };
+        if agent {
+            connection.synchronise();
         }
+        connection
     }
 
     /// Accepts a command, which goes out as soon as the window has room. Never blocks; the outcome
@@ -118,17 +130,24 @@ impl<F> Connection<F> {
     }
 
     /// Withdraws a command that was not claimed yet, or lets its reply be dropped when it comes.
+    ///
+    /// With a guest agent, replies are dropped up to where a new session begins, which there will be
+    /// something to transmit for.
     pub fn cancel(&mut self, id: CommandId) -> Cancelled<F> {
         if let Some(descriptor) = self.withdraw(id.0) {
+            self.doubt_sync();
             return Cancelled::NeverSent(descriptor);
         }
-        match self.window.get_mut(id.0) {
-            Some(flight) if !flight.cancelled => {
-                flight.cancelled = true;
-                Cancelled::ReplyDiscarded
-            }
-            _ => Cancelled::Unknown,
+        let sent = self.is_sent(id);
+        let Some(flight) = self.window.get_mut(id.0).filter(|flight| !flight.cancelled) else {
+            return Cancelled::Unknown;
+        };
+        flight.cancelled = true;
+        let no_reply = flight.no_reply;
+        if self.speaks_to_agent() {
+            self.give_up(id);
         }
+        if no_reply && sent { Cancelled::NoReplyOwed } else { Cancelled::ReplyDiscarded }
     }
 
     /// Closes in an orderly way: no command is accepted any more, those not claimed end as
@@ -169,6 +188,7 @@ impl<F> Connection<F> {
     pub fn transmit(&mut self) -> Option<Transmit<'_, F>> {
         // What cannot be sent yet is not claimed yet: it can still be withdrawn.
         if self.wire.is_empty() {
+            self.synchronise_again();
             while self.claim_next() {}
         }
         self.wire.lend()
@@ -230,17 +250,24 @@ impl<F> Connection<F> {
         output
     }
 
-    /// Whether no command waits for its turn and no reply is owed, those of cancelled commands and
-    /// of the negotiation included.
+    /// Whether no command waits for its turn and no reply is owed, those of cancelled commands, of the
+    /// negotiation and of a guest agent's synchronisation included.
     pub fn is_idle(&self) -> bool {
-        let negotiated = !matches!(self.phase, Phase::Greeting | Phase::Negotiating);
-        negotiated && self.queued_commands() == 0 && self.window.is_empty()
+        let negotiating =
+            matches!(self.phase, Phase::Greeting | Phase::Negotiating | Phase::Syncing);
+        !negotiating && self.queued_commands() == 0 && self.window.is_empty()
     }
 
     /// Whether the first byte of this command has gone out and its reply has not come.
     pub fn has_begun(&self, id: CommandId) -> bool {
         let flight = self.window.get(id.0);
         flight.is_some_and(|flight| flight.start < self.wire.position())
+    }
+
+    /// Whether all of this command has gone out and its reply has not come.
+    pub fn is_sent(&self, id: CommandId) -> bool {
+        let flight = self.window.get(id.0);
+        flight.is_some_and(|flight| flight.end <= self.wire.position())
     }
 
     /// Where the connection stands.
@@ -290,10 +317,14 @@ impl<F> Connection<F> {
     pub(crate) fn end(&mut self, reason: CloseReason) {
         let Some(closed) = self.phase.after(Trigger::Ended) else { return };
         self.phase = closed;
+        let sent = self.wire.position();
         for flight in self.window.clear() {
-            let outcome = match flight.quit && self.shutting_down && reason == CloseReason::Quit {
-                true => Ok(Raw::from_static("{}")),
-                false => Err(ExecuteError::Unanswered(reason.clone())),
+            let outcome = if flight.quit && self.shutting_down && reason == CloseReason::Quit {
+                Ok(Raw::from_static("{}"))
+            } else if flight.no_reply && reason.is_by_server() && flight.end <= sent {
+                Ok(NoReply::Closed.into())
+            } else {
+                Err(ExecuteError::Unanswered(reason.clone()))
             };
             if !flight.cancelled {
                 self.outputs.push_back(Output::Reply(CommandId(flight.id), outcome));

@@ -18,6 +18,7 @@ pub struct Prepared<F = Infallible> {
     pub(crate) quit: bool,
     pub(crate) out_of_band: bool,
     pub(crate) descriptor: Option<F>,
+    pub(crate) no_reply: bool,
 }
 
 impl<F> Prepared<F> {
@@ -29,6 +30,7 @@ impl<F> Prepared<F> {
             quit: request.is_quit(),
             out_of_band: request.out_of_band,
             descriptor: request.descriptor,
+            no_reply: request.no_reply,
         })
     }
 
@@ -59,12 +61,14 @@ pub(crate) fn append<A: Serialize, F>(
     Ok(())
 }
 
-/// Ends a command. A byte behind `quit` would turn the server's orderly end into a reset, so that
+/// Ends a command, with an id or without. A byte behind `quit` would turn the server's orderly end into a reset, so that
 /// one has no line end.
-pub(crate) fn finish(buffer: &mut Vec<u8>, id: u64, quit: bool) {
-    buffer.extend_from_slice(b",\"id\":");
-    // A number is always written.
-    let _ = to_json(buffer, &id);
+pub(crate) fn finish(buffer: &mut Vec<u8>, id: Option<u64>, quit: bool) {
+    if let Some(id) = id {
+        buffer.extend_from_slice(b",\"id\":");
+        // A number is always written.
+        let _ = to_json(buffer, &id);
+    }
     buffer.extend_from_slice(if quit { b"}" } else { b"}\n" });
 }
 

@@ -25,6 +25,8 @@ pub enum Refusal {
     NoDescriptors,
     /// An out-of-band request carries a descriptor: QEMU would attach it to some other command.
     DescriptorOutOfBand,
+    /// The request is out-of-band or carries a descriptor, which a guest agent knows nothing of.
+    NotForGuestAgent,
     /// More than 64 MiB or 2 Mi JSON tokens: QEMU would answer without an id.
     TooLarge,
     /// Nested deeper than 1,024 levels, the command itself included: as above.
@@ -189,6 +191,9 @@ impl fmt::Display for Refusal {
             Self::DescriptorOutOfBand => {
                 f.write_str("an out-of-band command cannot carry a file descriptor")
             }
+            Self::NotForGuestAgent => f.write_str(
+                "a guest agent knows neither out-of-band execution nor file descriptors",
+            ),
             Self::TooLarge => {
                 f.write_str("the command is larger than QEMU reads (64 MiB, 2 Mi tokens)")
             }

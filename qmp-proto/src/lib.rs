@@ -24,6 +24,8 @@
 //! - **The order rules of real servers** are kept: how many commands may be in flight beside an
 //!   out-of-band one, one descriptor at a time, not a byte behind `quit`.
 //!
+//! It speaks to QEMU's guest agent too: see [`Dialect`].
+//!
 //! # The loop
 //!
 //! An embedder does four things, in this order, whenever something has happened:
@@ -72,7 +74,9 @@
 //!     connection.handle_input(serve(&sent).as_bytes());
 //!     while let Some(output) = connection.poll_output() {
 //!         match output {
-//!             Output::Ready(greeting) => told.push(format!("{:?}", greeting.capabilities)),
+//!             Output::Ready(greeting) => {
+//!                 told.push(format!("{:?}", greeting.unwrap_or_default().capabilities));
+//!             }
 //!             Output::Reply(id, outcome) => {
 //!                 assert_eq!(id, query);
 //!                 let raw = outcome.expect("a return");
@@ -127,6 +131,7 @@ pub mod events;
 mod framer;
 pub mod guide;
 mod message;
+mod no_reply;
 mod object;
 mod opening;
 mod output;
@@ -136,6 +141,7 @@ mod receive;
 mod send;
 pub mod server;
 mod state;
+mod sync;
 mod text;
 pub mod trace;
 mod window;
@@ -143,13 +149,14 @@ mod wire;
 
 pub use close::{CloseReason, IoFailure, NotQmp, Violation};
 pub use command::{Command, CommandId, Empty, Request};
-pub use config::Config;
+pub use config::{Config, Dialect};
 pub use connection::Connection;
 pub use decode::{DecodeError, DecodeErrorKind};
 pub use encode::Prepared;
 pub use error::{CommandError, ErrorClass, ExecuteError, JsonFault, Refusal};
 pub use event::{Event, Timestamp, TypedEvent};
 pub use message::{Greeting, Version, VersionTriple};
+pub use no_reply::NoReply;
 pub use output::{Cancelled, Output, Stray};
 pub use raw::Raw;
 pub use state::Phase;

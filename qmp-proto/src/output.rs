@@ -11,8 +11,9 @@ use crate::raw::Raw;
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub enum Output {
-    /// Negotiation is done; queued commands go out from now on. Comes at most once.
-    Ready(Greeting),
+    /// Negotiation is done; queued commands go out from now on. Comes at most once. A guest agent does
+    /// not greet.
+    Ready(Option<Greeting>),
     /// An event. Some come before `Ready`.
     Event(Event),
     /// A command has ended. Comes exactly once for each that was accepted, unless it was cancelled.
@@ -42,6 +43,9 @@ pub enum Cancelled<F> {
     NeverSent(Option<F>),
     /// It was claimed and may run; its reply will be dropped.
     ReplyDiscarded,
+    /// As [`ReplyDiscarded`](Self::ReplyDiscarded), of a [`no_reply`](crate::Request::no_reply) that
+    /// was sent whole: to say nothing is how a server says that it succeeded.
+    NoReplyOwed,
     /// No such command is outstanding: it has ended, or was cancelled before.
     Unknown,
 }

@@ -7,12 +7,15 @@ use core::fmt;
 use serde::Serialize;
 
 use crate::command::Request;
+use crate::config::Dialect;
 use crate::encode::{self, Prepared};
 use crate::error::Refusal;
 
 /// Commands in the order in which they were asked for. Their texts stand in one buffer, so that
 /// many of them go out in one write.
 pub(crate) struct Queue<F> {
+    /// Whether commands go out with their ids.
+    numbered: bool,
     text: Vec<u8>,
     /// What stands before this in `text` was taken already.
     head: usize,
@@ -29,14 +32,20 @@ pub(crate) struct Queued<F> {
     pub(crate) id: u64,
     pub(crate) quit: bool,
     pub(crate) out_of_band: bool,
+    pub(crate) no_reply: bool,
     pub(crate) descriptor: Option<F>,
     length: usize,
     withdrawn: bool,
 }
 
 impl<F> Queue<F> {
-    pub(crate) fn new() -> Self {
-        Self { text: Vec::new(), head: 0, commands: VecDeque::new(), live: 0, live_bytes: 0 }
+    pub(crate) fn new(dialect: Dialect) -> Self {
+        Self::empty(dialect == Dialect::Qmp)
+    }
+
+    fn empty(numbered: bool) -> Self {
+        let (text, commands) = (Vec::new(), VecDeque::new());
+        Self { numbered, text, head: 0, commands, live: 0, live_bytes: 0 }
     }
 
     pub(crate) fn commands(&self) -> usize {
@@ -59,34 +68,37 @@ impl<F> Queue<F> {
     ) -> Result<(), Refusal> {
         let start = self.text.len();
         encode::append(&mut self.text, &request).inspect_err(|_| self.give_back_room())?;
-        let (quit, out_of_band) = (request.is_quit(), request.out_of_band);
-        self.finish(start, id, quit, out_of_band, request.descriptor);
+        let command = Queued {
+            id,
+            quit: request.is_quit(),
+            out_of_band: request.out_of_band,
+            no_reply: request.no_reply,
+            descriptor: request.descriptor,
+            length: 0,
+            withdrawn: false,
+        };
+        self.finish(start, command);
         Ok(())
     }
 
     /// Puts an encoded request behind the others.
     pub(crate) fn push_prepared(&mut self, prepared: Prepared<F>, id: u64) {
-        let Prepared { text, quit, out_of_band, descriptor } = prepared;
+        let Prepared { text, quit, out_of_band, no_reply, descriptor } = prepared;
         let start = self.text.len();
         self.text.extend_from_slice(&text);
-        self.finish(start, id, quit, out_of_band, descriptor);
+        let (length, withdrawn) = (0, false);
+        let command = Queued { id, quit, out_of_band, no_reply, descriptor, length, withdrawn };
+        self.finish(start, command);
     }
 
     /// Ends the command whose text begins at `start`.
-    fn finish(
-        &mut self,
-        start: usize,
-        id: u64,
-        quit: bool,
-        out_of_band: bool,
-        descriptor: Option<F>,
-    ) {
-        encode::finish(&mut self.text, id, quit);
-        let length = self.text.len() - start;
+    fn finish(&mut self, start: usize, mut command: Queued<F>) {
+        let id = self.numbered.then_some(command.id);
+        encode::finish(&mut self.text, id, command.quit);
+        command.length = self.text.len() - start;
         self.live += 1;
-        self.live_bytes += length;
-        let withdrawn = false;
-        self.commands.push_back(Queued { id, quit, out_of_band, descriptor, length, withdrawn });
+        self.live_bytes += command.length;
+        self.commands.push_back(command);
     }
 
     /// Moves the first command's text to the end of `wire`.
@@ -122,7 +134,7 @@ impl<F> Queue<F> {
 
     /// Takes all commands out; gives their ids.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = u64> + use<F> {
-        let commands = core::mem::replace(self, Self::new()).commands;
+        let commands = core::mem::replace(self, Self::empty(self.numbered)).commands;
         commands.into_iter().filter(|command| !command.withdrawn).map(|command| command.id)
     }
 

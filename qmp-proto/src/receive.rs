@@ -7,6 +7,7 @@ use crate::encode;
 use crate::error::{CommandError, ExecuteError};
 use crate::event::Event;
 use crate::message::{Greeting, Message, Reply, ReplyId};
+use crate::no_reply::NoReply;
 use crate::output::{Output, Stray};
 use crate::raw::Raw;
 use crate::state::{Phase, Trigger};
@@ -15,6 +16,12 @@ impl<F> Connection<F> {
     /// Reads messages until the bytes, or the connection, come to an end.
     pub(crate) fn receive(&mut self, mut input: &[u8]) {
         while self.phase != Phase::Closed {
+            if self.phase == Phase::Syncing {
+                if !self.sync.read(&mut input) {
+                    break;
+                }
+                self.synchronised();
+            }
             let message = match self.framer.next(&mut input) {
                 Ok(Some(frame)) => Message::read(&frame),
                 Ok(None) => break,
@@ -63,7 +70,7 @@ impl<F> Connection<F> {
         let request = Request::<_, F>::new("qmp_capabilities").arguments(enable);
         // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
         let _ = encode::append(self.wire.text(), &request);
-        encode::finish(self.wire.text(), self.handshake, false);
+        encode::finish(self.wire.text(), Some(self.handshake), false);
         self.greeting = Some(greeting);
     }
 
@@ -81,7 +88,7 @@ impl<F> Connection<F> {
                 if self.wants_oob(&greeting) {
                     self.window.enable_oob();
                 }
-                self.outputs.push_back(Output::Ready(greeting));
+                self.outputs.push_back(Output::Ready(Some(greeting)));
             }
             (Err(error), ..) => self.end(CloseReason::NegotiationRefused(error)),
             _ => {}
@@ -89,6 +96,9 @@ impl<F> Connection<F> {
     }
 
     fn handle_reply(&mut self, reply: Reply) {
+        if self.speaks_to_agent() {
+            return self.handle_reply_of_agent(reply);
+        }
         match (&reply.id, &reply.outcome) {
             (ReplyId::Number(id), _) if self.is_ours(*id) => {
                 self.attributed = false;
@@ -98,6 +108,15 @@ impl<F> Connection<F> {
                 }
             }
             (ReplyId::Absent, Err(_)) => self.handle_error_without_id(reply),
+            _ => self.stray(reply),
+        }
+    }
+
+    /// A guest agent answers the one command that it has begun to get, and without an id, as that had
+    /// none.
+    fn handle_reply_of_agent(&mut self, reply: Reply) {
+        match (&reply.id, self.window.two_begun(self.wire.position())) {
+            (ReplyId::Absent, [Some(id), _]) => self.settle(id, reply.outcome),
             _ => self.stray(reply),
         }
     }
@@ -127,7 +146,10 @@ impl<F> Connection<F> {
             self.shutting_down = false;
         }
         if !flight.cancelled {
-            let outcome = outcome.map_err(ExecuteError::Command);
+            let outcome = match outcome {
+                Ok(_) if flight.no_reply => Ok(NoReply::Returned.into()),
+                outcome => outcome.map_err(ExecuteError::Command),
+            };
             self.outputs.push_back(Output::Reply(CommandId(id), outcome));
         }
         self.close_if_drained();

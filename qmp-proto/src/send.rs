@@ -21,6 +21,9 @@ impl<F> Connection<F> {
             None if self.phase == Phase::Closing => return Err(Refusal::Closing),
             None => {}
         }
+        if (out_of_band || descriptor) && self.speaks_to_agent() {
+            return Err(Refusal::NotForGuestAgent);
+        }
         if out_of_band && !self.window.oob() {
             return Err(Refusal::OobNotNegotiated);
         }
@@ -78,7 +81,7 @@ impl<F> Connection<F> {
         let Some(command) = queue.pop_into(self.wire.text()) else {
             return false;
         };
-        self.window.enter(&command, start);
+        self.window.enter(&command, start..self.wire.end());
         if let Some(descriptor) = command.descriptor {
             self.wire.attach(descriptor, start);
         }

@@ -10,6 +10,8 @@ pub enum Phase {
     Greeting,
     /// `qmp_capabilities` is on its way; events may come already.
     Negotiating,
+    /// A guest agent's answer to `guest-sync-delimited` is awaited, and all else is dropped.
+    Syncing,
     /// Commands are sent as the window allows.
     Ready,
     /// `close` was called: replies are awaited, no command is sent any more.
@@ -25,6 +27,10 @@ pub(crate) enum Trigger {
     Greeted,
     /// The server accepted `qmp_capabilities`.
     Accepted,
+    /// The guest agent answered `guest-sync-delimited`.
+    Synchronised,
+    /// A guest agent's command in flight was given up, and its reply may still come.
+    GivenUp,
     /// The application asked to close.
     CloseAsked,
     /// The last reply owed came.
@@ -34,18 +40,22 @@ pub(crate) enum Trigger {
 }
 
 /// Every transition. What is not here changes nothing.
-const TRANSITIONS: [(Phase, Trigger, Phase); 10] = {
+const TRANSITIONS: [(Phase, Trigger, Phase); 14] = {
     use Phase::*;
     use Trigger::*;
     [
         (Greeting, Greeted, Negotiating),
         (Negotiating, Accepted, Ready),
+        (Syncing, Synchronised, Ready),
+        (Ready, GivenUp, Syncing),
         (Ready, CloseAsked, Closing),
         (Closing, Drained, Closed),
         (Greeting, CloseAsked, Closed),
         (Negotiating, CloseAsked, Closed),
+        (Syncing, CloseAsked, Closed),
         (Greeting, Ended, Closed),
         (Negotiating, Ended, Closed),
+        (Syncing, Ended, Closed),
         (Ready, Ended, Closed),
         (Closing, Ended, Closed),
     ]

@@ -6,6 +6,7 @@
 //! one fewer is the default there.
 
 use alloc::collections::VecDeque;
+use core::ops::Range;
 
 use crate::queue::Queued;
 
@@ -34,8 +35,11 @@ pub(crate) struct Flight {
     pub(crate) quit: bool,
     /// Nobody waits for the reply any more.
     pub(crate) cancelled: bool,
-    /// The position of its first byte on the wire.
+    /// A success may have no reply.
+    pub(crate) no_reply: bool,
+    /// The position of its first byte on the wire, and that behind its last.
     pub(crate) start: u64,
+    pub(crate) end: u64,
     out_of_band: bool,
     descriptor: bool,
 }
@@ -78,13 +82,15 @@ impl Window {
         self.quit.is_none() && room && !barrier
     }
 
-    /// A command was claimed; its first byte is at `start`.
-    pub(crate) fn enter<F>(&mut self, command: &Queued<F>, start: u64) {
+    /// A command was claimed; its bytes are at `positions`.
+    pub(crate) fn enter<F>(&mut self, command: &Queued<F>, positions: Range<u64>) {
         let flight = Flight {
             id: command.id,
             quit: command.quit,
             cancelled: false,
-            start,
+            no_reply: command.no_reply,
+            start: positions.start,
+            end: positions.end,
             out_of_band: command.out_of_band,
             descriptor: command.descriptor.is_some(),
         };

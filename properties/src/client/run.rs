@@ -167,7 +167,7 @@ impl Run {
             Cancelled::NeverSent(descriptor) => {
                 CancelOutcome::NeverSent(descriptor.map(|descriptor| descriptor.number()))
             }
-            Cancelled::ReplyDiscarded => CancelOutcome::ReplyDiscarded,
+            Cancelled::ReplyDiscarded | Cancelled::NoReplyOwed => CancelOutcome::ReplyDiscarded,
             Cancelled::Unknown => CancelOutcome::Unknown,
         };
         self.ledger.cancel(id, &cancelled);

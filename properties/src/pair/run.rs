@@ -154,7 +154,7 @@ impl Run {
                 self.coverage.note("a descriptor handed back", expected.is_some());
                 Ended::Withdrawn
             }
-            Cancelled::ReplyDiscarded => Ended::Discarded,
+            Cancelled::ReplyDiscarded | Cancelled::NoReplyOwed => Ended::Discarded,
             Cancelled::Unknown => return assert!(command.ended.is_some(), "{token} is unknown"),
         };
         end(command, token, ended);

@@ -263,7 +263,7 @@ impl<R: Runtime> Builder<R> {
         let left = self.options.deadline_after(start).saturating_duration_since(Instant::now());
         let ready = with_driver(&mut driver, hub.ready());
         let greeting = match within(R::sleep, Some(left), ready).await {
-            Some(ready) => ready.map_err(ConnectError::Ended)?,
+            Some(ready) => ready.map_err(ConnectError::Ended)?.unwrap_or_default(),
             None => return Err(options::not_ready(&hub, start)),
         };
         let client = Client::new(link, greeting, &self.options, R::sleep);

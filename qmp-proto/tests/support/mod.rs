@@ -8,6 +8,7 @@
 )]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "helpers of tests")]
 
+pub mod agent;
 pub mod peer;
 pub mod server;
 pub mod trace;

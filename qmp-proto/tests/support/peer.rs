@@ -13,7 +13,7 @@ use serde_json::Value;
 pub const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian"}, "capabilities": ["oob"]}}"#;
 
 /// What a descriptor is here: something that notes whether it is still open.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct Descriptor {
     number: u32,
     open: OpenDescriptors,
@@ -197,7 +197,7 @@ impl Peer {
     pub fn withdraw(&mut self, id: CommandId) -> Option<Option<u32>> {
         match self.connection.cancel(id) {
             Cancelled::NeverSent(descriptor) => Some(descriptor.map(|d| d.number())),
-            Cancelled::ReplyDiscarded | Cancelled::Unknown => None,
+            Cancelled::ReplyDiscarded | Cancelled::NoReplyOwed | Cancelled::Unknown => None,
         }
     }
 }

@@ -1,0 +1,137 @@
+//! Where a guest agent's session begins, and begins anew.
+//!
+//! A guest agent outlives its clients. One of them may have left half a command behind, which would
+//! swallow ours, and replies that nobody took, which would be taken for ours. So a session begins with
+//! 0xFF, which no JSON holds and which makes the agent's parser start afresh, and a
+//! `guest-sync-delimited` with a number of our own. The agent puts a 0xFF before its answer: everything
+//! that comes before is dropped unread, half a string included, and so is whatever follows a 0xFF and
+//! is not the answer with our number.
+//!
+//! The same is done where a command in flight is given up. The agent runs one command at a time, so the
+//! reply that nobody wants any more comes before the answer, and is dropped with the rest.
+
+use memchr::memchr;
+use serde::Serialize;
+
+use crate::command::{CommandId, Request};
+use crate::config::Dialect;
+use crate::connection::Connection;
+use crate::encode;
+use crate::framer::Framer;
+use crate::message::Message;
+use crate::output::Output;
+use crate::state::{Phase, Trigger};
+
+/// What stands before a `guest-sync-delimited` and before its answer.
+const DELIMITER: u8 = 0xFF;
+
+/// An answer is shorter and flatter than that; what is not, is none.
+const LONGEST: usize = 256;
+const DEEPEST: usize = 4;
+
+/// A synchronisation, under way or done.
+#[derive(Debug, Default)]
+pub(crate) struct Sync {
+    /// The number that the answer has to bear.
+    number: u64,
+    /// Reads what follows a 0xFF, until it is known what it is.
+    candidate: Option<Framer>,
+    /// Somebody has given up waiting for the answer: the agent that was asked may be no more.
+    in_doubt: bool,
+}
+
+impl Sync {
+    fn new(number: u64) -> Self {
+        Self { number, candidate: None, in_doubt: false }
+    }
+
+    /// Drops what comes, up to the end of the answer or of `input`; tells whether the answer came.
+    pub(crate) fn read(&mut self, input: &mut &[u8]) -> bool {
+        loop {
+            let delimiter = memchr(DELIMITER, input);
+            let (mut part, rest) = input.split_at(delimiter.unwrap_or(input.len()));
+            if self.is_answered_in(&mut part) {
+                *input = &input[input.len() - rest.len() - part.len()..];
+                return true;
+            }
+            *input = rest.get(1..).unwrap_or_default();
+            if delimiter.is_none() {
+                return false;
+            }
+            self.candidate = Some(Framer::new(LONGEST, DEEPEST));
+        }
+    }
+
+    /// Whether `part`, in which there is no 0xFF, ends the answer; takes it off then.
+    fn is_answered_in(&mut self, part: &mut &[u8]) -> bool {
+        let Some(candidate) = &mut self.candidate else { return false };
+        let message = match candidate.next(part) {
+            Ok(None) => return false,
+            Ok(Some(frame)) => Message::read(&frame),
+            Err(violation) => Err(violation),
+        };
+        self.candidate = None;
+        let Ok(Message::Reply(reply)) = message else { return false };
+        reply.outcome.is_ok_and(|raw| raw.parse() == Ok(self.number))
+    }
+}
+
+impl<F> Connection<F> {
+    pub(crate) fn speaks_to_agent(&self) -> bool {
+        self.config.dialect == Dialect::GuestAgent
+    }
+
+    /// Begins a session. Everything that was received and not looked at is dropped.
+    pub(crate) fn synchronise(&mut self) {
+        /// What `guest-sync-delimited` is given, and gives back.
+        #[derive(Serialize)]
+        struct Arguments {
+            id: u64,
+        }
+        // Numbers and ids are of one sequence: none is given twice.
+        let id = self.next_id;
+        self.next_id += 1;
+        self.sync = Sync::new(id);
+        self.framer = Framer::new(self.config.max_message, self.config.max_depth);
+        let text = self.wire.text();
+        text.push(DELIMITER);
+        let request = Request::<_, F>::new("guest-sync-delimited").arguments(Arguments { id });
+        // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
+        let _ = encode::append(text, &request);
+        encode::finish(text, None, false);
+    }
+
+    /// The answer came, and everything before it is behind us.
+    pub(crate) fn synchronised(&mut self) {
+        let Some(phase) = self.phase.after(Trigger::Synchronised) else { return };
+        self.phase = phase;
+        if !core::mem::replace(&mut self.told_ready, true) {
+            self.outputs.push_back(Output::Ready(None));
+        }
+    }
+
+    /// The command in flight is not waited for any more. All of it goes out, if it has not yet, and
+    /// then a new session begins.
+    pub(crate) fn give_up(&mut self, id: CommandId) {
+        self.window.leave(id.0, false);
+        if let Some(phase) = self.phase.after(Trigger::GivenUp) {
+            self.phase = phase;
+            self.synchronise();
+        }
+        self.close_if_drained();
+    }
+
+    /// A command that waited for the answer of a synchronisation is not waited for any more.
+    pub(crate) fn doubt_sync(&mut self) {
+        self.sync.in_doubt = self.phase == Phase::Syncing;
+    }
+
+    /// Where somebody waits for an answer of which somebody else has despaired, it is asked for once
+    /// more: the agent may have been restarted in between. As long as the last question has not gone
+    /// out, it is as good as a new one.
+    pub(crate) fn synchronise_again(&mut self) {
+        if self.phase == Phase::Syncing && self.sync.in_doubt && self.queued_commands() > 0 {
+            self.synchronise();
+        }
+    }
+}
