@@ -11,7 +11,7 @@ use std::time::Instant;
 use qmp_client::connect::{Opened, open};
 use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
-use qmp_proto::Greeting;
+use qmp_proto::{Dialect, Greeting};
 
 use crate::background;
 use crate::callbacks::{CallbackOptions, Callbacks};
@@ -102,7 +102,21 @@ impl Builder {
     ) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
         let address = address.try_into().map_err(Into::into)?;
-        self.begin(open(&address, self.options.deadline_after(start))?, start)
+        let opened = open(&address, self.options.deadline_after(start));
+        self.begin(opened.map_err(|error| self.options.not_opened(error))?, start)
+    }
+
+    /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); [`ConnectError::NoAgent`] where none answers, as none runs in
+    /// the guest.
+    pub fn connect_guest_agent(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<Client, ConnectError> {
+        self.clone().dialect(Dialect::GuestAgent).connect(address)
     }
 
     /// Takes a connected stream socket: a `UnixStream`, a `TcpStream`, or any descriptor of one.
@@ -225,6 +239,8 @@ impl Builder {
     fn negotiate(&self, line: &Line, start: Instant) -> Result<Greeting, ConnectError> {
         let deadline = self.options.deadline_after(start);
         let mut ready = line.hub.ready();
+        // To a guest agent we speak first.
+        line.flush();
         match line.wait(Some(deadline), |waker| Progress::by_socket(ready.poll(waker))) {
             Some(ready) => Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default()),
             None => Err(options::not_ready(&line.hub, start)),

@@ -167,7 +167,11 @@ impl Client {
                 let (raw, event) = outcome?;
                 Ok((C::decode(raw)?, event))
             }
-            None => Err(self.timed_out(pending.cancel())),
+            None => {
+                let error = pending.give_up();
+                self.line().flush();
+                Err(error)
+            }
         }
     }
 
@@ -233,7 +237,8 @@ impl Client {
         self.line().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)
     }
 
-    /// What the server said first: its version and its capabilities.
+    /// What the server said first: its version and its capabilities. That of a guest agent, which says
+    /// nothing first, is empty.
     pub fn greeting(&self) -> &Greeting {
         &self.handle.greeting
     }
@@ -275,14 +280,13 @@ impl Client {
             Progress::new(poll, pending.has_begun())
         }) {
             Some(outcome) => Ok(outcome?),
-            None => Err(self.timed_out(pending.cancel())),
+            // Those behind it may have their turn.
+            None => {
+                let outcome = pending.give_up();
+                self.line().flush();
+                outcome
+            }
         }
-    }
-
-    /// A command was given up: those behind it may have their turn.
-    fn timed_out(&self, sent: bool) -> Error {
-        self.line().flush();
-        Error::TimedOut { sent }
     }
 
     fn send_and_wait<T>(&self, poll: impl FnMut(&Waker) -> Progress<T>) -> Option<T> {

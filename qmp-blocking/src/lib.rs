@@ -17,6 +17,7 @@
 //! - [`connect`] takes what stands behind `-qmp` on QEMU's command line; [`spawn`] starts QEMU
 //!   itself; [`listen`] waits for one that connects to us; [`from_stream`] takes a socket that you
 //!   have; [`Builder`] has the options.
+//! - [`connect_guest_agent`] leads to QEMU's guest agent, with the same [`Client`].
 //! - [`Client`] is cloned into as many threads as you like.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
 //! - [`Client::on_event`] and [`Client::submit`] call back, on a [`Pool`] of threads; [`scope`] waits
@@ -101,6 +102,29 @@ pub fn connect_with_events(
     address: impl TryInto<Address, Error: Into<ConnectError>>,
 ) -> Result<(Client, Events), ConnectError> {
     Builder::new().connect_with_events(address)
+}
+
+/// Connects to the guest agent behind an [`Address`]: that of its channel's chardev on QEMU's command
+/// line, or the Unix socket at a path.
+///
+/// ```no_run
+/// use qmp_blocking::Request;
+///
+/// // -chardev socket,id=ga,path=/tmp/ga.sock,server=on,wait=off -device virtio-serial
+/// // -device virtserialport,chardev=ga,name=org.qemu.guest_agent.0
+/// let guest = qmp_blocking::connect_guest_agent("unix:/tmp/ga.sock")?;
+/// guest.execute_request(Request::new("guest-ping"))?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+///
+/// # Errors
+///
+/// As [`connect`]; [`ConnectError::NoAgent`] where none answers within 10 s, as none runs in the
+/// guest.
+pub fn connect_guest_agent(
+    address: impl TryInto<Address, Error: Into<ConnectError>>,
+) -> Result<Client, ConnectError> {
+    Builder::new().connect_guest_agent(address)
 }
 
 /// Listens for QEMU, which connects to us: see [`Builder::listen`].

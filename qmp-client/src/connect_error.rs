@@ -48,6 +48,11 @@ pub enum ConnectError {
         /// How long it was waited for, the time to connect included.
         waited: Duration,
     },
+    /// Connected, and no guest agent answered until the deadline.
+    NoAgent {
+        /// How long it was waited for, the time to connect included.
+        waited: Duration,
+    },
     /// The connection ended before the server was ready for commands.
     Ended(CloseReason),
 }
@@ -88,6 +93,12 @@ impl fmt::Display for ConnectError {
                  command of another monitor may keep QEMU busy, or its main loop hangs, which QEMU 7.2 \
                  may do when a client comes while it starts (wait=on or `spawn` avoid that)"
             ),
+            Self::NoAgent { waited } => write!(
+                f,
+                "connected, but no guest agent answered in {waited:.1?}: is qemu-ga running in the \
+                 guest? Or another client may hold its channel, which serves one at a time, or this \
+                 is no guest agent's: a monitor speaks QMP"
+            ),
             Self::Ended(reason) => {
                 write!(f, "the connection ended before the server was ready: {reason}")
             }
@@ -106,7 +117,8 @@ impl error::Error for ConnectError {
             Self::Exited(_)
             | Self::NobodyCame { .. }
             | Self::NoGreeting { .. }
-            | Self::NoCapabilities { .. } => None,
+            | Self::NoCapabilities { .. }
+            | Self::NoAgent { .. } => None,
         }
     }
 }

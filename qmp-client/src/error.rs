@@ -21,6 +21,13 @@ pub enum Error {
         /// Whether the command was sent, at least in part: then it may have run, or may run yet.
         sent: bool,
     },
+    /// The deadline passed, and the guest agent has taken nothing of the command, or only a part: it
+    /// does not answer what a session begins with, or does not read. It may not run, or be busy with an
+    /// earlier command. The connection is as good as before.
+    AgentSilent {
+        /// Whether a part of the command was sent: then it may run yet.
+        sent: bool,
+    },
     /// Commands still waited for their turn, or replies were owed, when the deadline passed.
     StillBusy,
     /// The server's answer does not fit the type asked for. The command ran.
@@ -46,6 +53,14 @@ impl fmt::Display for Error {
                 f.write_str("the deadline passed after the command was sent; it may have run")
             }
             Self::TimedOut { sent: false } => f.write_str("the deadline passed; nothing was sent"),
+            Self::AgentSilent { sent } => {
+                let taken = if *sent { "took only a part of the command" } else { "took nothing" };
+                write!(
+                    f,
+                    "the deadline passed, and the guest agent {taken}: it is busy with an earlier \
+                     command, or there is none (is qemu-ga running in the guest?)"
+                )
+            }
             Self::StillBusy => f.write_str("the deadline passed, and replies are still owed"),
             Self::Decode(error) => error.fmt(f),
             Self::Closed(reason) => write!(f, "the connection ended: {reason}"),
@@ -71,6 +86,7 @@ impl error::Error for Error {
             Self::Decode(error) => Some(error),
             Self::NotSent(reason) | Self::Unanswered(reason) | Self::Closed(reason) => Some(reason),
             Self::TimedOut { .. }
+            | Self::AgentSilent { .. }
             | Self::StillBusy
             | Self::MatcherPanicked
             | Self::InsideCallback

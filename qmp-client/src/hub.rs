@@ -13,11 +13,12 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Poll, Waker};
 
 use qmp_proto::{
-    Cancelled, CloseReason, CommandId, Config, Connection, ExecuteError, Greeting, IoFailure,
-    Phase, Prepared, Raw, Refusal,
+    CloseReason, CommandId, Config, Connection, ExecuteError, Greeting, IoFailure, Phase, Prepared,
+    Raw, Refusal,
 };
 
 use self::state::{Slot, State};
+use crate::error::Error;
 use crate::events::{EventLimits, Subscription};
 use crate::pending::{Pending, PendingUntil};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
@@ -285,16 +286,19 @@ impl Hub {
         }
     }
 
-    /// Nobody waits for this reply any more. Tells whether the command was, or may have been, sent.
-    /// Commands behind one that is withdrawn may be sent now.
-    pub(crate) fn cancel(&self, id: CommandId) -> bool {
+    /// Nobody waits for this reply any more, as the deadline has passed: how the command ended with
+    /// that. Those behind it may be sent now.
+    pub(crate) fn give_up(&self, id: CommandId) -> Result<Raw, Error> {
         let mut state = self.lock();
-        // Dropped last, without the lock: its waker is not ours.
-        let _slot = state.slots.remove(&id);
-        let sent = !matches!(state.connection.cancel(id), Cancelled::NeverSent(_));
+        // Dropped without the lock: its waker is not ours.
+        let slot = state.slots.remove(&id);
+        let outcome = state.give_up(id);
         // Withdrawing the last one may have made the connection idle.
         self.dispatch(state);
-        sent
+        match slot {
+            Some(Slot::Done(outcome)) => outcome.map_err(Error::from),
+            _ => outcome,
+        }
     }
 
     pub(crate) fn unwatch(&self, watch: &Arc<Watch>) {
@@ -344,6 +348,9 @@ impl Hub {
     }
 }
 
+#[cfg(test)]
+#[path = "hub_agent_tests.rs"]
+mod agent_tests;
 #[cfg(test)]
 #[path = "hub_tests.rs"]
 mod tests;

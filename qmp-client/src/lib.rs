@@ -60,8 +60,8 @@ pub mod names {
     pub use crate::connect::SocketError;
     pub use crate::{Address, ConnectError, Error, EventLimits, Lagged, Recording};
     pub use qmp_proto::{
-        CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Empty, ErrorClass, Event,
-        Greeting, IoFailure, JsonFault, NotQmp, Raw, Refusal, Request, Timestamp, TypedEvent,
-        Version, VersionTriple, Violation, commands, events, trace,
+        CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Dialect, Empty,
+        ErrorClass, Event, Greeting, IoFailure, JsonFault, NoReply, NotQmp, Raw, Refusal, Request,
+        Timestamp, TypedEvent, Version, VersionTriple, Violation, commands, events, trace,
     };
 }

@@ -47,6 +47,16 @@ impl Options {
         start.checked_add(self.deadline).unwrap_or(start + A_CENTURY)
     }
 
+    /// Why there is no transport, in words that fit what was looked for.
+    pub fn not_opened(&self, error: impl Into<ConnectError>) -> ConnectError {
+        match error.into() {
+            ConnectError::NoSocket(error) => {
+                ConnectError::NoSocket(error.looking_for(self.config.dialect))
+            }
+            error => error,
+        }
+    }
+
     /// A hub for a connection that began at `start`, over a transport that carries descriptors or
     /// does not.
     pub fn hub(&self, descriptors: bool, start: Instant) -> Arc<Hub> {
@@ -62,6 +72,7 @@ pub fn not_ready(hub: &Hub, start: Instant) -> ConnectError {
     let waited = start.elapsed();
     match hub.inspect(|connection| connection.phase()) {
         Phase::Greeting => ConnectError::NoGreeting { waited },
+        Phase::Syncing => ConnectError::NoAgent { waited },
         _ => ConnectError::NoCapabilities { waited },
     }
 }
@@ -102,8 +113,19 @@ macro_rules! option_setters {
             self
         }
 
+        /// Speaks another dialect than the monitor's: with
+        /// [`Dialect::GuestAgent`]($crate::names::Dialect::GuestAgent) every way to connect that this
+        /// builder has leads to a guest agent.
+        ///
+        /// [`connect`](Self::connect) takes the address of its channel then, and waits for an agent
+        /// that is not there yet, up to the [`deadline`](Self::deadline).
+        pub fn dialect(mut self, dialect: $crate::names::Dialect) -> Self {
+            self.options.config.dialect = dialect;
+            self
+        }
+
         /// How many in-band commands may be in flight: 64 by default, 7 with out-of-band execution,
-        /// where 8 is the most.
+        /// where 8 is the most. With a guest agent it is one.
         pub fn window(mut self, commands: usize) -> Self {
             self.options.config.window = Some(commands);
             self

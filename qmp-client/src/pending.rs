@@ -47,17 +47,22 @@ impl Pending {
         self.begun
     }
 
-    /// Gives up waiting; tells whether the command was, or may have been, sent.
-    pub fn cancel(mut self) -> bool {
+    /// Gives up waiting, as the deadline has passed: how the command ended with that. A
+    /// [`no_reply`](qmp_proto::Request::no_reply) that was sent whole ended well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::TimedOut`] as a rule.
+    pub fn give_up(mut self) -> Result<Raw, Error> {
         self.done = true;
-        self.hub.cancel(self.id)
+        self.hub.give_up(self.id)
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.done {
-            self.hub.cancel(self.id);
+            let _ = self.hub.give_up(self.id);
         }
     }
 }
@@ -90,9 +95,13 @@ impl PendingUntil {
         self.pending.has_begun()
     }
 
-    /// Gives up waiting; tells whether the command was, or may have been, sent.
-    pub fn cancel(self) -> bool {
-        self.reply.is_some() || self.pending.hub.cancel(self.pending.id)
+    /// Gives up waiting, as the deadline has passed: what the call fails with.
+    pub fn give_up(self) -> Error {
+        let late = Error::TimedOut { sent: true };
+        match self.reply {
+            Some(_) => late,
+            None => self.pending.hub.give_up(self.pending.id).err().unwrap_or(late),
+        }
     }
 }
 

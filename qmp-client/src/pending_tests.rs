@@ -140,15 +140,16 @@ fn c15_an_event_just_before_the_end_counts() {
 #[test]
 fn c15_given_up_it_says_whether_it_was_sent() {
     let hub = ready();
-    assert!(!execute_until(&hub, named("GONE")).cancel());
+    let until = execute_until(&hub, named("GONE"));
+    assert_eq!(until.give_up(), Error::TimedOut { sent: false });
     let until = execute_until(&hub, named("GONE"));
     send(&hub);
-    assert!(until.cancel());
+    assert_eq!(until.give_up(), Error::TimedOut { sent: true });
     // With the reply there and the event not.
     let (_, waker) = Wakes::new();
     let mut until = execute_until(&hub, named("GONE"));
     send(&hub);
     hear(&hub, &reply(until.pending.id()));
     assert!(until.poll(&waker).is_pending());
-    assert!(until.cancel());
+    assert_eq!(until.give_up(), Error::TimedOut { sent: true });
 }

@@ -280,6 +280,11 @@ impl<F> Connection<F> {
         self.greeting.as_ref()
     }
 
+    /// Which of QEMU's servers is spoken to.
+    pub fn dialect(&self) -> Dialect {
+        self.config.dialect
+    }
+
     /// Whether out-of-band execution was negotiated.
     pub fn oob_enabled(&self) -> bool {
         self.window.oob()

@@ -73,10 +73,10 @@ impl Active {
         let outcome = match polled {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => {
-                let sent = pending.cancel();
+                let outcome = pending.give_up();
                 // Those behind it may have their turn.
                 unfinished.callbacks.line.flush();
-                Err(Error::TimedOut { sent })
+                outcome
             }
         };
         let callbacks = unfinished.callbacks.clone();

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use qmp_client::Error;
 use qmp_proto::commands::QueryCommands;
-use qmp_proto::{Command, Request};
+use qmp_proto::{Command, Dialect, Request};
 
 use super::{Client, deadline};
 use crate::lock;
@@ -27,6 +27,25 @@ enum Names {
     Known(Arc<HashSet<String>>),
 }
 
+/// What a guest agent tells of its commands.
+#[derive(serde::Deserialize)]
+struct GuestInfo {
+    supported_commands: Vec<GuestCommand>,
+}
+
+#[derive(serde::Deserialize)]
+struct GuestCommand {
+    name: String,
+    enabled: bool,
+}
+
+impl GuestInfo {
+    /// Those that whoever set up the guest has not disabled.
+    fn into_names(self) -> impl Iterator<Item = String> {
+        self.supported_commands.into_iter().filter(|it| it.enabled).map(|it| it.name)
+    }
+}
+
 /// Whoever asks, and fails or panics, leaves it to the next.
 struct Asking<'a>(&'a Offered);
 
@@ -42,7 +61,8 @@ impl Drop for Asking<'_> {
 }
 
 impl Client {
-    /// Whether the server offers a command, by what `query-commands` returns. It is asked once for
+    /// Whether the server offers a command, by what `query-commands` returns, or a guest agent's
+    /// `guest-info`. It is asked once for
     /// all clones, when this is first called.
     ///
     /// # Errors
@@ -76,8 +96,17 @@ impl Client {
             return Ok(names);
         }
         let asking = Asking(offered);
-        let commands = QueryCommands::decode(self.run(Request::of(&QueryCommands).prepare()?)?)?;
-        let names = Arc::new(commands.into_iter().map(|command| command.name).collect());
+        let names = match self.line().hub.inspect(|connection| connection.dialect()) {
+            Dialect::GuestAgent => {
+                let info = self.run(Request::new("guest-info").prepare()?)?;
+                info.parse::<GuestInfo>()?.into_names().collect()
+            }
+            _ => {
+                let commands = self.run(Request::of(&QueryCommands).prepare()?)?;
+                QueryCommands::decode(commands)?.into_iter().map(|command| command.name).collect()
+            }
+        };
+        let names = Arc::new(names);
         *lock(&offered.names) = Names::Known(Arc::clone(&names));
         drop(asking);
         Ok(names)

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 use rustix::io::Errno;
 
+use qmp_proto::Dialect;
+
 use crate::address::Address;
 
 /// No connection to an address.
@@ -20,6 +22,7 @@ pub struct SocketError {
     step: Step,
     tried: Duration,
     source: io::Error,
+    dialect: Dialect,
 }
 
 /// How far it came.
@@ -31,7 +34,14 @@ pub(super) enum Step {
 
 impl SocketError {
     pub(super) fn new(address: Address, step: Step, tried: Duration, source: io::Error) -> Self {
-        SocketError { address, step, tried, source }
+        SocketError { address, step, tried, source, dialect: Dialect::Qmp }
+    }
+
+    /// For the hint: whose socket was looked for.
+    #[must_use]
+    pub fn looking_for(mut self, dialect: Dialect) -> Self {
+        self.dialect = dialect;
+        self
     }
 
     /// Where the connection was to go.
@@ -76,7 +86,7 @@ impl SocketError {
             Address::Terminal(_) => f.write_str("no such terminal: ")?,
             _ => f.write_str("no such socket: ")?,
         }
-        write!(f, "{}", IsItRunning(&self.address))
+        write!(f, "{}", IsItRunning(&self.address, self.dialect))
     }
 
     fn write_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -88,7 +98,7 @@ impl SocketError {
             }
             _ => "nobody listens there: ",
         })?;
-        write!(f, "{}", IsItRunning(&self.address))
+        write!(f, "{}", IsItRunning(&self.address, self.dialect))
     }
 
     fn write_no_socket(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -147,10 +157,13 @@ impl Error for SocketError {
 }
 
 /// The question that helps most often, with what QEMU's command line would have to say.
-struct IsItRunning<'a>(&'a Address);
+struct IsItRunning<'a>(&'a Address, Dialect);
 
 impl fmt::Display for IsItRunning<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.1 == Dialect::GuestAgent {
+            return f.write_str("is QEMU running, with a -chardev for its guest agent there?");
+        }
         let options = match self.0 {
             Address::Unix(_) | Address::Abstract(_) | Address::Tcp { .. } => ",server=on,wait=off",
             Address::Pipe(_) => "",
@@ -171,6 +184,15 @@ mod tests {
         let text = error.to_string();
         let (_, found) = text.split_once(" in 0.0ns: ").unwrap();
         assert_eq!(found, hint);
+    }
+
+    #[test]
+    fn c23_the_hint_is_about_what_was_looked_for() {
+        let address = Address::Unix("/run/ga".into());
+        let error = SocketError::new(address, Step::Connect, Duration::ZERO, Errno::NOENT.into());
+        let text = error.looking_for(Dialect::GuestAgent).to_string();
+        let hint = "no such socket: is QEMU running, with a -chardev for its guest agent there?";
+        assert!(text.ends_with(hint), "{text}");
     }
 
     #[test]

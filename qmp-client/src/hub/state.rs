@@ -6,11 +6,12 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Waker;
 
 use qmp_proto::{
-    CloseReason, CommandId, Config, Connection, Event, ExecuteError, IoFailure, Output, Prepared,
-    Raw, Refusal,
+    Cancelled, CloseReason, CommandId, Config, Connection, Dialect, Event, ExecuteError, IoFailure,
+    NoReply, Output, Phase, Prepared, Raw, Refusal,
 };
 
 use super::{Flushed, Received};
+use crate::error::Error;
 use crate::events::EventQueue;
 use crate::sync::Arc;
 use crate::waiting::{Moment, Waiting, wake};
@@ -94,6 +95,23 @@ impl State {
         let id = self.connection.execute_prepared(prepared)?;
         self.slots.insert(id, Slot::Waiting(None));
         Ok(id)
+    }
+
+    /// How a command ended that is not waited for any more. A guest agent that has taken nothing, or
+    /// has stopped to, may not be there at all.
+    pub(super) fn give_up(&mut self, id: CommandId) -> Result<Raw, Error> {
+        let connection = &mut self.connection;
+        let with_agent = connection.dialect() == Dialect::GuestAgent;
+        let (syncing, whole) = (connection.phase() == Phase::Syncing, connection.is_sent(id));
+        match connection.cancel(id) {
+            Cancelled::NoReplyOwed => Ok(NoReply::Deadline.into()),
+            Cancelled::NeverSent(_) if syncing => Err(Error::AgentSilent { sent: false }),
+            Cancelled::NeverSent(_) => Err(Error::TimedOut { sent: false }),
+            Cancelled::ReplyDiscarded if with_agent && !whole => {
+                Err(Error::AgentSilent { sent: true })
+            }
+            Cancelled::ReplyDiscarded | Cancelled::Unknown => Err(Error::TimedOut { sent: true }),
+        }
     }
 
     pub(super) fn flush(

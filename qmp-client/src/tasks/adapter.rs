@@ -34,6 +34,19 @@ macro_rules! adapter {
             Builder::new().connect_with_events(address).await
         }
 
+        /// Connects to the guest agent behind an [`Address`]($crate::Address): that of its channel's
+        /// chardev on QEMU's command line, or the Unix socket at a path.
+        ///
+        /// # Errors
+        ///
+        /// As [`connect`]; [`ConnectError::NoAgent`]($crate::ConnectError::NoAgent) where none answers
+        /// within 10 s, as none runs in the guest.
+        pub async fn connect_guest_agent(
+            address: impl TryInto<$crate::Address, Error: Into<$crate::ConnectError>>,
+        ) -> Result<$crate::tasks::Client, $crate::ConnectError> {
+            Builder::new().connect_guest_agent(address).await
+        }
+
         /// Listens for QEMU, which connects to us: see
         /// [`Builder::listen`]($crate::tasks::Builder::listen).
         ///

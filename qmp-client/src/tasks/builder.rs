@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use async_process::{Child, Command};
 use futures_lite::io::{AsyncRead, AsyncWrite};
+use qmp_proto::Dialect;
 
 use super::client::Client;
 use super::driver::Driver;
@@ -97,8 +98,22 @@ impl<R: Runtime> Builder<R> {
     ) -> Result<(Client, Events, Driver), ConnectError> {
         let start = Instant::now();
         let address = address.try_into().map_err(Into::into)?;
-        let opened = open::<R>(&address, self.options.deadline_after(start)).await?;
+        let opened = open::<R>(&address, self.options.deadline_after(start)).await;
+        let opened = opened.map_err(|error| self.options.not_opened(error))?;
         self.begin(Socket::new(opened)?, start).await
+    }
+
+    /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
+    ///
+    /// # Errors
+    ///
+    /// As [`connect`](Self::connect); [`ConnectError::NoAgent`] where none answers, as none runs in
+    /// the guest.
+    pub async fn connect_guest_agent(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<Client, ConnectError> {
+        self.clone().dialect(Dialect::GuestAgent).connect(address).await
     }
 
     /// Takes a connected stream socket: a `UnixStream` or `TcpStream` of the standard library, or any

@@ -204,7 +204,8 @@ impl Client {
         within(self.handle.sleep, timeout.into(), idle).await.ok_or(Error::StillBusy)
     }
 
-    /// What the server said first: its version and its capabilities.
+    /// What the server said first: its version and its capabilities. That of a guest agent, which says
+    /// nothing first, is empty.
     pub fn greeting(&self) -> &Greeting {
         &self.handle.greeting
     }

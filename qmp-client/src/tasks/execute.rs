@@ -91,9 +91,9 @@ impl<P: Outstanding> Run<P> {
         let late = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());
         match std::mem::replace(&mut self.stage, Stage::Ended) {
             Stage::Waiting(pending, _) if late => {
-                let sent = pending.give_up();
+                let outcome = pending.give_up();
                 handle.withdrawn();
-                Poll::Ready(Err(Error::TimedOut { sent }))
+                Poll::Ready(outcome)
             }
             stage => {
                 self.stage = stage;

@@ -24,8 +24,8 @@ pub(super) trait Outstanding: Sized {
     /// How it ended.
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Self::Output, Error>>;
 
-    /// Gives up waiting; tells whether the command was, or may have been, sent.
-    fn give_up(self) -> bool;
+    /// Gives up waiting, as the deadline has passed: how it ended with that.
+    fn give_up(self) -> Result<Self::Output, Error>;
 }
 
 impl Outstanding for Pending {
@@ -40,8 +40,8 @@ impl Outstanding for Pending {
         self.poll(waker).map_err(Error::from)
     }
 
-    fn give_up(self) -> bool {
-        self.cancel()
+    fn give_up(self) -> Result<Raw, Error> {
+        Pending::give_up(self)
     }
 }
 
@@ -57,7 +57,7 @@ impl Outstanding for PendingUntil {
         self.poll(waker)
     }
 
-    fn give_up(self) -> bool {
-        self.cancel()
+    fn give_up(self) -> Result<(Raw, Event), Error> {
+        Err(PendingUntil::give_up(self))
     }
 }

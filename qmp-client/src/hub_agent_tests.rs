@@ -1,0 +1,148 @@
+//! C23: a guest agent behind the hub.
+
+use super::*;
+
+use qmp_proto::{Dialect, NoReply, Request};
+
+use crate::testing::{Wakes, command, execute, hear, reply, send};
+
+/// All that the hub sends now.
+fn take(hub: &Hub) -> Vec<u8> {
+    let mut sent = Vec::new();
+    let flushed = hub.flush(|bytes, _| {
+        sent.extend_from_slice(bytes);
+        Ok(bytes.len())
+    });
+    assert_eq!(flushed, Flushed::All);
+    sent
+}
+
+/// Lets the hub send so many bytes.
+fn take_some(hub: &Hub, mut room: usize) {
+    let flushed = hub.flush(|bytes, _| match bytes.len().min(std::mem::take(&mut room)) {
+        0 => Err(io::ErrorKind::WouldBlock.into()),
+        taken => Ok(taken),
+    });
+    assert_eq!(flushed, Flushed::Blocked);
+}
+
+fn syncing() -> Arc<Hub> {
+    let mut config = Config::default();
+    config.dialect = Dialect::GuestAgent;
+    Hub::new(config)
+}
+
+/// Answers what a session begins with.
+fn synchronise(hub: &Hub) {
+    let sent = take(hub);
+    let number: String =
+        sent.iter().rev().filter(|b| b.is_ascii_digit()).map(|b| *b as char).collect();
+    let number: String = number.chars().rev().collect();
+    assert!(sent.starts_with(b"\xff"), "{}", sent.escape_ascii());
+    hub.receive(Received::Bytes(b"late\xff"));
+    assert!(hear(hub, &format!("{{\"return\": {number}}}\n")));
+}
+
+fn ready() -> Arc<Hub> {
+    let hub = syncing();
+    synchronise(&hub);
+    hub
+}
+
+fn shutdown(hub: &Arc<Hub>) -> Pending {
+    let request = Request::new("guest-shutdown").no_reply();
+    hub.execute(request.prepare().unwrap()).unwrap()
+}
+
+fn ended(outcome: Result<Raw, impl std::fmt::Debug>) -> NoReply {
+    outcome.unwrap().parse().unwrap()
+}
+
+#[test]
+fn c23_it_is_ready_without_a_greeting() {
+    let hub = syncing();
+    let (wakes, waker) = Wakes::new();
+    let (mut ready, mut idle) = (hub.ready(), hub.idle());
+    assert!(ready.poll(&waker).is_pending() && idle.poll(&waker).is_pending());
+    synchronise(&hub);
+    assert_eq!(wakes.count(), 2);
+    assert!(matches!(ready.poll(&waker), Poll::Ready(Ok(None))));
+    assert!(idle.poll(&waker).is_ready());
+}
+
+#[test]
+fn c23_given_up_it_says_what_the_agent_has_taken() {
+    let silent = |sent| Err(Error::AgentSilent { sent });
+    let late = |sent| Err(Error::TimedOut { sent });
+    let hub = syncing();
+    assert_eq!(execute(&hub, "guest-ping").give_up(), silent(false));
+    take(&hub);
+    assert_eq!(execute(&hub, "guest-ping").give_up(), silent(false));
+
+    let hub = ready();
+    let (first, second) = (execute(&hub, "guest-ping"), execute(&hub, "guest-ping"));
+    take_some(&hub, 5);
+    assert_eq!(second.give_up(), late(false), "it only waited for its turn");
+    assert_eq!(first.give_up(), silent(true));
+
+    let hub = ready();
+    let pending = execute(&hub, "guest-ping");
+    take(&hub);
+    assert_eq!(pending.give_up(), late(true));
+}
+
+#[test]
+fn c16_it_is_idle_when_the_agent_has_caught_up() {
+    let hub = ready();
+    let pending = execute(&hub, "guest-slow");
+    assert_eq!(send(&hub), "{\"execute\":\"guest-slow\"}\n");
+    drop(pending);
+    let (wakes, waker) = Wakes::new();
+    let mut idle = hub.idle();
+    assert!(idle.poll(&waker).is_pending());
+    synchronise(&hub);
+    assert_eq!(wakes.count(), 1);
+    assert!(idle.poll(&waker).is_ready());
+}
+
+#[test]
+fn c23_no_reply_says_how_it_ended() {
+    let (_, waker) = Wakes::new();
+    let hub = ready();
+    let pending = shutdown(&hub);
+    take(&hub);
+    assert_eq!(ended(pending.give_up()), NoReply::Deadline);
+
+    synchronise(&hub);
+    let mut pending = shutdown(&hub);
+    take(&hub);
+    assert!(pending.poll(&waker).is_pending());
+    hear(&hub, "{\"return\": {}}\n");
+    let Poll::Ready(outcome) = pending.poll(&waker) else { panic!() };
+    assert_eq!(ended(outcome), NoReply::Returned);
+
+    let mut pending = shutdown(&hub);
+    take(&hub);
+    hub.receive(Received::Eof);
+    let Poll::Ready(outcome) = pending.poll(&waker) else { panic!() };
+    assert_eq!(ended(outcome), NoReply::Closed);
+}
+
+#[test]
+fn c23_no_reply_that_was_not_sent_whole_is_late() {
+    let hub = ready();
+    assert_eq!(shutdown(&hub).give_up(), Err(Error::TimedOut { sent: false }));
+    let pending = shutdown(&hub);
+    take_some(&hub, 5);
+    assert_eq!(pending.give_up(), Err(Error::AgentSilent { sent: true }));
+}
+
+/// In any dialect.
+#[test]
+fn c17_a_reply_that_came_just_before_the_deadline_counts() {
+    let hub = crate::testing::ready();
+    let pending = hub.execute(command("stop")).unwrap();
+    send(&hub);
+    hear(&hub, &reply(pending.id()));
+    assert_eq!(pending.give_up(), Ok(Raw::from_static("{}")));
+}
