@@ -5,7 +5,7 @@ mod ledger;
 pub mod model;
 mod run;
 
-use arbitrary::Arbitrary;
+use arbitrary::{Arbitrary, Result, Unstructured};
 
 use crate::Most;
 pub use model::Kind;
@@ -18,8 +18,10 @@ pub struct Program {
     pub ops: Vec<Op>,
 }
 
-#[derive(Arbitrary, Clone, Debug)]
+#[derive(Clone, Debug)]
 pub struct Choices {
+    /// It speaks to a guest agent.
+    pub agent: bool,
     pub oob: bool,
     pub descriptors: bool,
     pub window: Option<u8>,
@@ -29,8 +31,26 @@ pub struct Choices {
     pub chunk: Most,
 }
 
+impl Arbitrary<'_> for Choices {
+    fn arbitrary(u: &mut Unstructured<'_>) -> Result<Self> {
+        // One byte for both, so that inputs of before there were agents mean the same.
+        let first: u8 = u.arbitrary()?;
+        Ok(Self {
+            agent: first >> 4 == 8,
+            oob: first & 1 == 1,
+            descriptors: u.arbitrary()?,
+            window: u.arbitrary()?,
+            short_queue: u.arbitrary()?,
+            chunk: u.arbitrary()?,
+        })
+    }
+}
+
 /// One thing that an application, a transport or a server does. A byte chooses one of those there
 /// are at that time.
+///
+/// With a guest agent, the greeting is the answer with which a session begins, and a command with a
+/// descriptor may be one that has no reply.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
     /// A command whose name has so many letters.
@@ -41,6 +61,7 @@ pub enum Op {
     /// The greeting comes, `qmp_capabilities` goes, its answer comes.
     Handshake,
     Greet,
+    /// Of a guest agent, an answer of before.
     Accept,
     Reply(u8, bool),
     Stray(Stray),

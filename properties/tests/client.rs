@@ -6,11 +6,12 @@ use proptest::prelude::*;
 use qmp_properties::Most;
 use qmp_properties::client::{Choices, Kind, Op, Program, Stray, play};
 
-fn op() -> impl Strategy<Value = Op> {
+fn op(agent: bool) -> impl Strategy<Value = Op> {
     let kind = prop_oneof![
         10 => Just(Kind::InBand),
         4 => Just(Kind::OutOfBand),
         5 => Just(Kind::WithDescriptor),
+        2 => Just(Kind::WithoutReply),
         1 => Just(Kind::Quit),
     ];
     let stray = prop::sample::select(vec![
@@ -28,6 +29,8 @@ fn op() -> impl Strategy<Value = Op> {
         6 => Just(Op::Transmit),
         24 => most.prop_map(Op::Send),
         1 => Just(Op::Accept),
+        // A guest agent's session begins again and again.
+        if agent { 12 } else { 0 } => Just(Op::Greet),
         16 => (any::<u8>(), prop::bool::weighted(0.8)).prop_map(|(i, ok)| Op::Reply(i, ok)),
         2 => stray.prop_map(Op::Stray),
         2 => Just(Op::ErrorWithoutId),
@@ -51,23 +54,24 @@ fn ending() -> impl Strategy<Value = Op> {
 }
 
 /// Mostly negotiated, then busy, then ended, and then a little more.
-fn program() -> impl Strategy<Value = Vec<Op>> {
-    let early = prop::collection::vec(op(), 0..6);
+fn program(agent: bool) -> impl Strategy<Value = Vec<Op>> {
+    let early = prop::collection::vec(op(agent), 0..6);
     let handshake = prop_oneof![
         1 => Just(vec![]),
         1 => Just(vec![Op::Greet]),
         8 => Just(vec![Op::Handshake]),
     ];
-    let busy = prop::collection::vec(op(), 0..80);
-    let end = prop::collection::vec(prop_oneof![1 => ending(), 2 => op()], 1..12);
+    let busy = prop::collection::vec(op(agent), 0..80);
+    let end = prop::collection::vec(prop_oneof![1 => ending(), 2 => op(agent)], 1..12);
     (early, handshake, busy, end).prop_map(|(a, b, c, d)| [a, b, c, d].concat())
 }
 
-fn choices() -> impl Strategy<Value = Choices> {
+fn choices(agent: bool) -> impl Strategy<Value = Choices> {
     let window = prop_oneof![2 => Just(None), 3 => (0u8..11).prop_map(Some)];
     let chunk = prop_oneof![Just(Most::One), Just(Most::Few(7)), Just(Most::All)];
     (any::<bool>(), prop::bool::weighted(0.9), window, any::<bool>(), chunk).prop_map(
-        |(oob, descriptors, window, short_queue, chunk)| Choices {
+        move |(oob, descriptors, window, short_queue, chunk)| Choices {
+            agent,
             oob,
             descriptors,
             window,
@@ -82,8 +86,16 @@ proptest! {
 
     #[test]
     fn c17_whatever_happens_every_command_ends_once_and_nothing_is_torn(
-        choices in choices(),
-        ops in program(),
+        choices in choices(false),
+        ops in program(false),
+    ) {
+        play(&Program { choices, ops });
+    }
+
+    #[test]
+    fn c23_whatever_happens_with_a_guest_agent_every_command_ends_once_and_is_its_own(
+        choices in choices(true),
+        ops in program(true),
     ) {
         play(&Program { choices, ops });
     }

@@ -23,12 +23,16 @@ enum Ended {
 }
 
 struct Command {
+    name: String,
     kind: Kind,
     ended: Option<Ended>,
     sent: bool,
 }
 
 pub(super) struct Ledger {
+    agent: bool,
+    /// The last one with which a guest agent's session begins.
+    pub(super) number: u64,
     oob: bool,
     limit: usize,
     commands: BTreeMap<CommandId, Command>,
@@ -40,13 +44,14 @@ pub(super) struct Ledger {
 }
 
 impl Ledger {
-    pub(super) fn new(oob: bool, window: Option<usize>) -> Self {
+    pub(super) fn new(agent: bool, oob: bool, window: Option<usize>) -> Self {
         let limit = match oob {
+            _ if agent => 1,
             true => window.unwrap_or(7).clamp(1, 8),
             false => window.unwrap_or(64).max(1),
         };
         let (commands, ids) = (BTreeMap::new(), HashMap::new());
-        Self { oob, limit, commands, ids, unread: Vec::new(), reason: None }
+        Self { agent, number: 1, oob, limit, commands, ids, unread: Vec::new(), reason: None }
     }
 
     pub(super) fn ids(&self) -> Vec<CommandId> {
@@ -54,17 +59,19 @@ impl Ledger {
     }
 
     /// An id is never given twice.
-    pub(super) fn accept(&mut self, id: CommandId, kind: Kind) {
+    pub(super) fn accept(&mut self, id: CommandId, kind: Kind, name: &str) {
         let last = self.commands.last_key_value().map(|(id, _)| *id);
         assert!(Some(id) > last, "{id} was given before");
         self.ids.insert(id.to_string(), id);
-        self.commands.insert(id, Command { kind, ended: None, sent: false });
+        self.commands.insert(id, Command { name: name.to_owned(), kind, ended: None, sent: false });
     }
 
     pub(super) fn cancel(&mut self, id: CommandId, outcome: &CancelOutcome) {
         match outcome {
             CancelOutcome::NeverSent(_) => self.end(id, Ended::Withdrawn),
-            CancelOutcome::ReplyDiscarded => self.end(id, Ended::Discarded),
+            CancelOutcome::ReplyDiscarded | CancelOutcome::NoReplyOwed => {
+                self.end(id, Ended::Discarded)
+            }
             CancelOutcome::Unknown => {
                 assert!(self.commands[&id].ended.is_some(), "{id} is forgotten")
             }
@@ -74,7 +81,8 @@ impl Ledger {
     /// C8: only whole commands go out, each once, in the order of their ids but for those that are
     /// out-of-band, and never one that was withdrawn.
     pub(super) fn send(&mut self, bytes: &[u8]) {
-        self.unread.extend_from_slice(bytes);
+        let is_json = |byte: &&u8| !self.agent || **byte != 0xFF;
+        self.unread.extend(bytes.iter().filter(is_json));
         let unread = std::mem::take(&mut self.unread);
         let mut values = serde_json::Deserializer::from_slice(&unread).into_iter::<Value>();
         loop {
@@ -96,7 +104,14 @@ impl Ledger {
     }
 
     fn has_sent(&mut self, json: &Value) {
-        let Some(id) = self.ids.get(&json["id"].to_string()).copied() else {
+        if json["execute"] == "guest-sync-delimited" {
+            assert!(self.agent && json.get("id").is_none(), "{json}");
+            let number = json["arguments"]["id"].as_u64().expect("a number");
+            assert!(number > self.number, "C23: the number of before");
+            self.number = number;
+            return;
+        }
+        let Some(id) = self.id_of(json) else {
             return assert_eq!(json["execute"], "qmp_capabilities", "{json} was not accepted");
         };
         assert!(!self.is_quitting(), "C12: {id} is sent behind quit");
@@ -105,6 +120,19 @@ impl Ledger {
         assert!(!matches!(command.ended, Some(Ended::Withdrawn | Ended::NotSent)), "{id} is sent");
         assert_eq!(json.get("exec-oob").is_some(), command.kind == Kind::OutOfBand);
         command.sent = true;
+    }
+
+    /// A guest agent's command has no id; it is the first of its name that was not sent.
+    fn id_of(&self, json: &Value) -> Option<CommandId> {
+        if !self.agent {
+            return self.ids.get(&json["id"].to_string()).copied();
+        }
+        assert!(json.get("id").is_none(), "{json}");
+        let unsent = |command: &Command| {
+            !command.sent && !matches!(command.ended, Some(Ended::Withdrawn | Ended::NotSent))
+        };
+        let mut commands = self.commands.iter();
+        commands.find(|(_, c)| json["execute"] == c.name && unsent(c)).map(|(id, _)| *id)
     }
 
     /// C17: every command ends once, the connection after all of them, and that for good.

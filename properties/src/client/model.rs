@@ -3,17 +3,28 @@
 
 use std::collections::BTreeMap;
 
+use arbitrary::{Arbitrary, Unstructured};
 use qmp_proto::{CloseReason, CommandId, Phase, Refusal};
 
 use crate::peer::Told;
 
 /// How a command travels.
-#[derive(arbitrary::Arbitrary, Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     InBand,
     OutOfBand,
     WithDescriptor,
     Quit,
+    WithoutReply,
+}
+
+/// What there was before there were commands without a reply, so that inputs of then mean the same.
+impl Arbitrary<'_> for Kind {
+    fn arbitrary(u: &mut Unstructured<'_>) -> arbitrary::Result<Self> {
+        let kinds = [Self::InBand, Self::OutOfBand, Self::WithDescriptor, Self::Quit];
+        let choice = (u64::from(u.arbitrary::<u32>()?) * kinds.len() as u64) >> 32;
+        Ok(kinds[choice as usize])
+    }
 }
 
 /// Where a command stands.
@@ -36,6 +47,7 @@ struct Command {
 
 /// What the model is told about the connection that it follows.
 pub struct Choices {
+    pub agent: bool,
     pub oob: bool,
     pub descriptors: bool,
     pub window: Option<usize>,
@@ -50,6 +62,7 @@ pub struct Choices {
 pub enum CancelOutcome {
     NeverSent(Option<u32>),
     ReplyDiscarded,
+    NoReplyOwed,
     Unknown,
 }
 
@@ -61,6 +74,12 @@ pub struct Model {
     sent: usize,
     /// Descriptors on the wire, by the position of the byte that each rides with.
     riding: BTreeMap<usize, u32>,
+    /// The next id, and the number with which a guest agent's session begins.
+    next_id: u64,
+    number: u64,
+    /// Somebody has given up to wait for the session.
+    in_doubt: bool,
+    told_ready: bool,
     quit_succeeded: bool,
     attributed: bool,
     shutdown_seen: bool,
@@ -72,19 +91,56 @@ pub struct Model {
 
 impl Model {
     pub fn new(choices: Choices) -> Self {
-        Self {
+        let (agent, next_id) = (choices.agent, choices.handshake + 1);
+        let mut model = Self {
             choices,
-            phase: Phase::Greeting,
+            phase: if agent { Phase::Syncing } else { Phase::Greeting },
             commands: Vec::new(),
             wire: Vec::new(),
             sent: 0,
             riding: BTreeMap::new(),
+            next_id,
+            number: 0,
+            in_doubt: false,
+            told_ready: false,
             quit_succeeded: false,
             attributed: false,
             shutdown_seen: false,
             reason: None,
             strays: 0,
             told: Vec::new(),
+        };
+        if agent {
+            model.begin_session();
+        }
+        model
+    }
+
+    /// The number of a guest agent's session.
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    fn begin_session(&mut self) {
+        self.number = self.next_id;
+        self.next_id += 1;
+        self.in_doubt = false;
+        self.wire.push(0xFF);
+        let number = self.number;
+        let text =
+            format!("{{\"execute\":\"guest-sync-delimited\",\"arguments\":{{\"id\":{number}}}}}\n");
+        self.wire.extend(text.as_bytes());
+    }
+
+    /// A 0xFF comes, and an answer with this number.
+    pub fn synchronise(&mut self, number: u64) {
+        match self.phase {
+            Phase::Syncing if number == self.number => {
+                self.phase = Phase::Ready;
+                self.told.extend((!self.told_ready).then_some(Told::Ready));
+                self.told_ready = true;
+            }
+            _ => self.return_without_id(&number.to_string()),
         }
     }
 
@@ -100,6 +156,10 @@ impl Model {
         if self.phase == Phase::Closing {
             return Err(Refusal::Closing);
         }
+        let unknown = matches!(kind, Kind::OutOfBand | Kind::WithDescriptor);
+        if self.choices.agent && unknown {
+            return Err(Refusal::NotForGuestAgent);
+        }
         if kind == Kind::OutOfBand && !(self.choices.oob && self.phase == Phase::Ready) {
             return Err(Refusal::OobNotNegotiated);
         }
@@ -110,16 +170,38 @@ impl Model {
         if outstanding >= self.choices.max_queued {
             return Err(Refusal::QueueFull);
         }
-        let waiting: usize = self.queued().map(|command| command.text.len()).sum();
-        let bytes = waiting + text(kind, name, self.choices.handshake).len();
-        if waiting > 0 && bytes > self.choices.max_queued_bytes {
+        if self.is_too_much(kind, name) {
             return Err(Refusal::QueueFull);
         }
         Ok(())
     }
 
+    fn is_too_much(&self, kind: Kind, name: &str) -> bool {
+        let waiting: usize = self.queued().map(|command| command.text.len()).sum();
+        let bytes = waiting + self.text(kind, name, self.choices.handshake).len();
+        waiting > 0 && bytes > self.choices.max_queued_bytes
+    }
+
+    /// A command is asked for, whether it is accepted or not: it may have taken an id.
+    pub fn ask(&mut self, kind: Kind, name: &str) {
+        let outstanding = self.commands.iter().filter(|c| c.state != State::Ended).count();
+        let full = outstanding >= self.choices.max_queued;
+        let verdict = self.verdict(kind, name);
+        self.next_id += u64::from(verdict.is_ok() || verdict == Err(Refusal::QueueFull) && !full);
+    }
+
+    /// A command as it should stand on the wire.
+    fn text(&self, kind: Kind, name: &str, id: impl ToString) -> String {
+        let verb = if kind == Kind::OutOfBand { "exec-oob" } else { "execute" };
+        let id =
+            if self.choices.agent { String::new() } else { format!(",\"id\":{}", id.to_string()) };
+        let end = if kind == Kind::Quit { "" } else { "\n" };
+        format!("{{\"{verb}\":\"{name}\"{id}}}{end}")
+    }
+
     pub fn execute(&mut self, id: CommandId, kind: Kind, name: &str, descriptor: Option<u32>) {
-        let text = text(kind, name, id);
+        assert_eq!(id.to_string(), (self.next_id - 1).to_string());
+        let text = self.text(kind, name, id);
         let state = State::Queued;
         self.commands.push(Command { id, kind, text, descriptor, cancelled: false, state });
     }
@@ -140,15 +222,31 @@ impl Model {
         };
         match command.state {
             State::Queued => {
+                self.in_doubt = self.phase == Phase::Syncing;
                 command.state = State::Ended;
                 CancelOutcome::NeverSent(command.descriptor.take())
             }
-            State::InFlight(_) if !command.cancelled => {
+            State::InFlight(start) if !command.cancelled => {
                 command.cancelled = true;
-                CancelOutcome::ReplyDiscarded
+                let whole = start + command.text.len() <= self.sent;
+                let silent = command.kind == Kind::WithoutReply && whole;
+                if self.choices.agent {
+                    command.state = State::Ended;
+                    self.give_up();
+                }
+                if silent { CancelOutcome::NoReplyOwed } else { CancelOutcome::ReplyDiscarded }
             }
             _ => CancelOutcome::Unknown,
         }
+    }
+
+    /// A guest agent's late reply is dropped with all else before a new session.
+    fn give_up(&mut self) {
+        if self.phase == Phase::Ready {
+            self.phase = Phase::Syncing;
+            self.begin_session();
+        }
+        self.close_if_drained();
     }
 
     pub fn greet(&mut self) {
@@ -180,7 +278,9 @@ impl Model {
 
     pub fn close(&mut self) {
         match self.phase {
-            Phase::Greeting | Phase::Negotiating => self.end(CloseReason::Requested),
+            Phase::Greeting | Phase::Negotiating | Phase::Syncing => {
+                self.end(CloseReason::Requested);
+            }
             Phase::Ready => {
                 self.phase = Phase::Closing;
                 self.end_queued();
@@ -194,6 +294,10 @@ impl Model {
     /// should lend.
     pub fn transmit(&mut self) -> Option<(Vec<u8>, Option<u32>)> {
         let all_sent = self.sent == self.wire.len();
+        let awaited = self.phase == Phase::Syncing && self.queued().next().is_some();
+        if all_sent && awaited && self.in_doubt {
+            self.begin_session();
+        }
         while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
             let start = self.wire.len();
             let command = &mut self.commands[next];
@@ -225,6 +329,7 @@ impl Model {
         }
         let next = self.commands.iter().position(|c| queued(c) && !out_of_band(c))?;
         let limit = match (self.choices.oob, self.choices.window) {
+            _ if self.choices.agent => 1,
             (true, None) => 7,
             (true, Some(wanted)) => wanted.clamp(1, 8),
             (false, None) => 64,
@@ -254,9 +359,17 @@ impl Model {
         self.stray();
     }
 
+    /// A success without an id: with a guest agent, that of the command of which it has got something.
+    pub fn return_without_id(&mut self, value: &str) {
+        match self.begun()[..] {
+            [id] if self.choices.agent => self.settle_with(id, Ok(value)),
+            _ => self.stray(),
+        }
+    }
+
     /// A reply that cannot be any command's.
     pub fn stray(&mut self) {
-        if self.phase != Phase::Closed {
+        if !matches!(self.phase, Phase::Closed | Phase::Syncing) {
             self.strays += 1;
             self.told.push(Told::Stray);
         }
@@ -267,6 +380,7 @@ impl Model {
         let negotiated = matches!(self.phase, Phase::Ready | Phase::Closing);
         let begun: Vec<CommandId> = self.begun();
         match begun[..] {
+            [id] if self.choices.agent => self.settle(id, false),
             [id] if negotiated && !self.attributed => {
                 self.attributed = true;
                 self.settle(id, false);
@@ -279,7 +393,7 @@ impl Model {
     pub fn event(&mut self, name: &str) {
         match self.phase {
             Phase::Greeting => self.end(CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)),
-            Phase::Closed => {}
+            Phase::Closed | Phase::Syncing => {}
             _ => {
                 self.shutdown_seen |= name == "SHUTDOWN" && self.quit_is_sent();
                 self.told.push(Told::Event(name.to_owned()));
@@ -306,15 +420,17 @@ impl Model {
         }
         self.phase = Phase::Closed;
         for command in &mut self.commands {
-            if !matches!(command.state, State::InFlight(_)) {
-                continue;
-            }
+            let State::InFlight(start) = command.state else { continue };
+            let whole = start + command.text.len() <= self.sent;
             command.state = State::Ended;
             let quit = command.kind == Kind::Quit && self.shutdown_seen;
             self.told.extend((!command.cancelled).then(|| {
-                match quit && reason == CloseReason::Quit {
-                    true => Told::Return(command.id, "{}".to_owned()),
-                    false => Told::Unanswered(command.id),
+                if quit && reason == CloseReason::Quit {
+                    Told::Return(command.id, "{}".to_owned())
+                } else if command.kind == Kind::WithoutReply && whole && is_by_server(&reason) {
+                    Told::Return(command.id, "\"closed\"".to_owned())
+                } else {
+                    Told::Unanswered(command.id)
                 }
             }));
         }
@@ -332,8 +448,9 @@ impl Model {
     }
 
     pub fn is_idle(&self) -> bool {
-        let negotiated = !matches!(self.phase, Phase::Greeting | Phase::Negotiating);
-        negotiated && self.commands.iter().all(|command| command.state == State::Ended)
+        let negotiating =
+            matches!(self.phase, Phase::Greeting | Phase::Negotiating | Phase::Syncing);
+        !negotiating && self.commands.iter().all(|command| command.state == State::Ended)
     }
 
     /// The descriptors that should be open: those that wait, and those whose byte is not sent.
@@ -358,6 +475,11 @@ impl Model {
     }
 
     fn settle(&mut self, id: CommandId, success: bool) {
+        self.settle_with(id, if success { Ok("{}") } else { Err("no") });
+    }
+
+    fn settle_with(&mut self, id: CommandId, outcome: Result<&str, &str>) {
+        let success = outcome.is_ok();
         let Some(command) = self.commands.iter_mut().find(|command| command.id == id) else {
             return;
         };
@@ -366,9 +488,11 @@ impl Model {
             self.quit_succeeded = success;
             self.shutdown_seen &= success;
         }
-        self.told.extend((!command.cancelled).then(|| match success {
-            true => Told::Return(id, "{}".to_owned()),
-            false => Told::Error(id, "no".to_owned()),
+        let silent = command.kind == Kind::WithoutReply;
+        self.told.extend((!command.cancelled).then(|| match outcome {
+            Ok(_) if silent => Told::Return(id, "\"returned\"".to_owned()),
+            Ok(value) => Told::Return(id, value.to_owned()),
+            Err(desc) => Told::Error(id, desc.to_owned()),
         }));
         self.close_if_drained();
     }
@@ -390,9 +514,8 @@ impl Model {
     }
 }
 
-/// A command as it should stand on the wire.
-fn text(kind: Kind, name: &str, id: impl ToString) -> String {
-    let verb = if kind == Kind::OutOfBand { "exec-oob" } else { "execute" };
-    let end = if kind == Kind::Quit { "" } else { "\n" };
-    format!(r#"{{"{verb}":"{name}","id":{}}}{end}"#, id.to_string())
+/// Whether the stream ended by the server's doing.
+fn is_by_server(reason: &CloseReason) -> bool {
+    let reset = CloseReason::Failed(qmp_proto::IoFailure::Reset);
+    matches!(reason, CloseReason::Quit | CloseReason::Eof { .. }) || *reason == reset
 }

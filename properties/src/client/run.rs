@@ -1,8 +1,8 @@
 //! A program played on a connection, on its model, and on the ledger.
 
 use qmp_proto::{
-    Cancelled, CloseReason, CommandError, CommandId, Config, ErrorClass, IoFailure, Phase, Request,
-    Violation,
+    Cancelled, CloseReason, CommandError, CommandId, Config, Dialect, ErrorClass, IoFailure, Phase,
+    Request, Violation,
 };
 
 use super::ledger::Ledger;
@@ -18,6 +18,7 @@ pub(super) struct Run {
     ledger: Ledger,
     chunk: usize,
     handshake: u64,
+    agent: bool,
     descriptors: u32,
 }
 
@@ -25,6 +26,9 @@ impl Run {
     pub(super) fn new(choices: &Choices) -> Self {
         let config = peer::config(|config| {
             (config.oob, config.descriptors) = (choices.oob, choices.descriptors);
+            if choices.agent {
+                config.dialect = Dialect::GuestAgent;
+            }
             config.window = choices.window.map(usize::from);
             if choices.short_queue {
                 (config.max_queued, config.max_queued_bytes) = (12, 300);
@@ -32,6 +36,7 @@ impl Run {
         });
         let handshake = handshake(config.clone());
         let model = Model::new(model::Choices {
+            agent: choices.agent,
             oob: config.oob,
             descriptors: config.descriptors,
             window: config.window,
@@ -41,10 +46,11 @@ impl Run {
         });
         Self {
             model: Some(model),
-            ledger: Ledger::new(config.oob, config.window),
+            ledger: Ledger::new(choices.agent, config.oob, config.window),
             peer: Peer::new(config),
             chunk: choices.chunk.bytes(),
             handshake,
+            agent: choices.agent,
             descriptors: 0,
         }
     }
@@ -60,6 +66,8 @@ impl Run {
                 self.step(&Op::Send(Most::All));
                 self.step(&Op::Accept);
             }
+            Op::Greet if self.agent => self.synchronise(0),
+            Op::Accept if self.agent => self.synchronise(1),
             Op::Greet => self.feed(peer::GREETING, Model::greet),
             Op::Accept => self.feed(&success(self.handshake), Model::accept),
             Op::Reply(choice, ok) => self.reply(*choice, *ok),
@@ -120,8 +128,19 @@ impl Run {
     }
 
     fn feed(&mut self, text: &str, step: impl FnOnce(&mut Model)) {
-        text.as_bytes().chunks(self.chunk).for_each(|chunk| self.peer.feed(chunk));
+        self.feed_bytes(text.as_bytes(), step);
+    }
+
+    fn feed_bytes(&mut self, bytes: &[u8], step: impl FnOnce(&mut Model)) {
+        bytes.chunks(self.chunk).for_each(|chunk| self.peer.feed(chunk));
         self.follow(step);
+    }
+
+    /// The answer comes with which a guest agent's session begins, or one of so many before.
+    fn synchronise(&mut self, before: u64) {
+        let number = self.model.as_ref().map_or(self.ledger.number, Model::number) - before;
+        let answer = [&[0xFF], format!("{{\"return\": {number}}}\n").as_bytes()].concat();
+        self.feed_bytes(&answer, |model| model.synchronise(number));
     }
 
     fn fail(&mut self, failure: IoFailure, step: impl FnOnce(&mut Model, CloseReason)) {
@@ -131,11 +150,14 @@ impl Run {
 
     fn execute(&mut self, kind: Kind, size: u8) {
         let length = 1 + usize::from(size % 60);
+        let odd = self.agent && size % 2 == 1 && kind == Kind::WithDescriptor;
+        let kind = if odd { Kind::WithoutReply } else { kind };
         let name = if kind == Kind::Quit { "quit".to_owned() } else { "c".repeat(length) };
         let mut request = Request::new(name.clone());
         let mut descriptor = None;
         match kind {
             Kind::OutOfBand => request = request.out_of_band(),
+            Kind::WithoutReply => request = request.no_reply(),
             Kind::WithDescriptor => {
                 self.descriptors += 1;
                 descriptor = Some(self.descriptors);
@@ -155,8 +177,9 @@ impl Run {
         if let Some(model) = &self.model {
             assert_eq!(accepted.clone().map(drop), model.verdict(kind, &name));
         }
+        self.follow(|model| model.ask(kind, &name));
         if let Ok(id) = accepted {
-            self.ledger.accept(id, kind);
+            self.ledger.accept(id, kind, &name);
             self.follow(|model| model.execute(id, kind, &name, descriptor));
         }
     }
@@ -167,7 +190,8 @@ impl Run {
             Cancelled::NeverSent(descriptor) => {
                 CancelOutcome::NeverSent(descriptor.map(|descriptor| descriptor.number()))
             }
-            Cancelled::ReplyDiscarded | Cancelled::NoReplyOwed => CancelOutcome::ReplyDiscarded,
+            Cancelled::ReplyDiscarded => CancelOutcome::ReplyDiscarded,
+            Cancelled::NoReplyOwed => CancelOutcome::NoReplyOwed,
             Cancelled::Unknown => CancelOutcome::Unknown,
         };
         self.ledger.cancel(id, &cancelled);
@@ -192,13 +216,22 @@ impl Run {
     fn reply(&mut self, choice: u8, ok: bool) {
         let waiting = self.model.as_ref().map_or_else(|| self.ledger.ids(), Model::at_the_server);
         let Some(id) = chosen(choice, &waiting) else { return };
-        let text = if ok { success(id) } else { error(id) };
+        let text = match (self.agent, ok) {
+            (false, true) => success(id),
+            (false, false) => error(id),
+            (true, true) => "{\"return\": {}}\n".to_owned(),
+            (true, false) => {
+                "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}\n".to_owned()
+            }
+        };
         self.feed(&text, |model| model.reply(id, ok));
     }
 
     fn stray(&mut self, stray: Stray) {
         let text = match stray {
-            Stray::WithoutId => "{\"return\": {}}".to_owned(),
+            Stray::WithoutId => {
+                return self.feed("{\"return\": {}}", |model| model.return_without_id("{}"));
+            }
             Stray::OfAnotherClient => success("\"gone\""),
             Stray::ErrorOfAnotherClient => error("{\"a\": [1]}"),
             Stray::WithANumber => success(1),
@@ -223,7 +256,8 @@ impl Run {
 }
 
 /// The id that a connection of the tests takes for its `qmp_capabilities`.
-fn handshake(config: Config) -> u64 {
+fn handshake(mut config: Config) -> u64 {
+    config.dialect = Dialect::Qmp;
     let mut scratch = Peer::new(config);
     scratch.greet();
     scratch.sent()[0].id

@@ -120,7 +120,7 @@ impl Run {
         let token = self.commands.len();
         let arguments = json!({"token": token, "pad": "é\"".repeat(size)});
         let mut request = Request::new(match kind {
-            Kind::InBand => "device_add",
+            Kind::InBand | Kind::WithoutReply => "device_add",
             Kind::OutOfBand => "yank",
             Kind::WithDescriptor => "getfd",
             Kind::Quit => "quit",

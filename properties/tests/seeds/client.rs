@@ -12,7 +12,14 @@ use Op::{
 const ALL: Op = Send(Most::All);
 
 fn choices() -> Choices {
-    Choices { oob: false, descriptors: true, window: None, short_queue: false, chunk: Most::All }
+    Choices {
+        agent: false,
+        oob: false,
+        descriptors: true,
+        window: None,
+        short_queue: false,
+        chunk: Most::All,
+    }
 }
 
 fn with_oob() -> Choices {

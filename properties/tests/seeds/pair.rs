@@ -11,6 +11,7 @@ use Op::{
 
 fn choices() -> Choices {
     Choices {
+        agent: false,
         oob: false,
         pretty: false,
         early_take: false,
