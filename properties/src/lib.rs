@@ -25,6 +25,10 @@ pub mod trace;
 #[path = "../../qmp-proto/tests/support/peer.rs"]
 mod peer;
 
+/// A guest agent, as in the tests of qmp-proto.
+#[path = "../../qmp-proto/tests/support/agent.rs"]
+mod guest_agent;
+
 /// Panics where something does not hold.
 pub type Check = fn(&[u8]);
 

@@ -2,6 +2,7 @@
 //! every command ends once and both sides agree on how. Where bytes are lost or damaged on the way
 //! to the client, it ends cleanly all the same.
 
+mod agent;
 mod agreement;
 mod pipe;
 mod run;
@@ -15,6 +16,8 @@ pub use run::{Coverage, Run};
 /// What may be chosen about a run.
 #[derive(Clone, Debug)]
 pub struct Choices {
+    /// The server is a guest agent.
+    pub agent: bool,
     pub oob: bool,
     pub pretty: bool,
     /// The server takes a descriptor when it is told of the command, and else when it answers.
@@ -31,8 +34,11 @@ impl Arbitrary<'_> for Choices {
         let capacity = |u: &mut Unstructured<'_>| {
             Ok(if u.arbitrary()? { usize::MAX } else { u.int_in_range(16..=400)? })
         };
+        // One byte for both, so that inputs of before there were agents mean the same.
+        let first: u8 = u.arbitrary()?;
         Ok(Self {
-            oob: u.arbitrary()?,
+            agent: first >> 4 == 8,
+            oob: first & 1 == 1,
             pretty: u.arbitrary()?,
             early_take: u.arbitrary()?,
             window: if u.arbitrary()? { Some(u.int_in_range(1..=8)?) } else { None },
@@ -45,6 +51,9 @@ impl Arbitrary<'_> for Choices {
 
 /// One thing that the application, the server or the transport between them does. A byte chooses
 /// one of those there are at that time.
+///
+/// A guest agent is killed and started anew where another server sends an event. Where the stream is
+/// half closed or cut, another client comes in the place of this one.
 #[derive(Arbitrary, Clone, Debug)]
 pub enum Op {
     /// A command with arguments of some size.
@@ -85,6 +94,9 @@ pub fn check(data: &[u8]) {
 
 /// Plays a program to its end, and the run to quiet after it.
 pub fn play(choices: Choices, ops: &[Op]) -> Coverage {
+    if choices.agent {
+        return agent::play(&choices, ops);
+    }
     let mut run = Run::new(choices);
     for op in ops {
         step(&mut run, op);

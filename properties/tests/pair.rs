@@ -55,14 +55,15 @@ fn program() -> impl Strategy<Value = Vec<Op>> {
     (early, handshake, busy, end).prop_map(|(a, b, c, d)| [a, b, c, d].concat())
 }
 
-fn choices() -> impl Strategy<Value = Choices> {
+fn choices(agent: bool) -> impl Strategy<Value = Choices> {
     let window = prop_oneof![2 => Just(None), 1 => (1usize..9).prop_map(Some)];
     let concurrent = prop_oneof![2 => Just(1usize), 1 => 2usize..5];
     let capacity = || prop_oneof![Just(usize::MAX), 16usize..400];
     let max_output = prop_oneof![3 => Just(1 << 20), 1 => 1usize..400];
     let flags = (any::<bool>(), any::<bool>(), any::<bool>());
     (flags, window, concurrent, [capacity(), capacity()], max_output).prop_map(
-        |((oob, pretty, early_take), window, concurrent, capacities, max_output)| Choices {
+        move |((oob, pretty, early_take), window, concurrent, capacities, max_output)| Choices {
+            agent,
             oob,
             pretty,
             early_take,
@@ -79,7 +80,15 @@ proptest! {
 
     #[test]
     fn c17_every_command_ends_once_and_both_sides_agree(
-        choices in choices(),
+        choices in choices(false),
+        program in program(),
+    ) {
+        play(choices, &program);
+    }
+
+    #[test]
+    fn c23_nobody_gets_anothers_reply_from_a_guest_agent(
+        choices in choices(true),
         program in program(),
     ) {
         play(choices, &program);
@@ -89,13 +98,18 @@ proptest! {
 /// What is never seen is not tested: the programs do bring about what is worth seeing.
 #[test]
 fn the_programs_bring_it_about() {
+    bring_about(false, 300, 22);
+    bring_about(true, 600, 11);
+}
+
+fn bring_about(agent: bool, programs: usize, kinds: usize) {
     let mut runner = TestRunner::deterministic();
     let mut coverage = Coverage::default();
-    for _ in 0..300 {
-        let tree = (choices(), program()).new_tree(&mut runner).unwrap();
+    for _ in 0..programs {
+        let tree = (choices(agent), program()).new_tree(&mut runner).unwrap();
         let (choices, program) = tree.current();
         coverage.add(play(choices, &program));
     }
-    assert_eq!(coverage.0.len(), 22, "{:#?}", coverage.0);
+    assert_eq!(coverage.0.len(), kinds, "{:#?}", coverage.0);
     assert!(coverage.0.values().all(|count| *count >= 10), "{:#?}", coverage.0);
 }

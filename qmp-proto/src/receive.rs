@@ -116,7 +116,13 @@ impl<F> Connection<F> {
     /// none.
     fn handle_reply_of_agent(&mut self, reply: Reply) {
         match (&reply.id, self.window.two_begun(self.wire.position())) {
-            (ReplyId::Absent, [Some(id), _]) => self.settle(id, reply.outcome),
+            (ReplyId::Absent, [Some(id), _]) => {
+                let failed = reply.outcome.is_err();
+                self.settle(id, reply.outcome);
+                if failed {
+                    self.fall_out_of_step();
+                }
+            }
             _ => self.stray(reply),
         }
     }

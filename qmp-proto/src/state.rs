@@ -29,8 +29,8 @@ pub(crate) enum Trigger {
     Accepted,
     /// The guest agent answered `guest-sync-delimited`.
     Synchronised,
-    /// A guest agent's command in flight was given up, and its reply may still come.
-    GivenUp,
+    /// A guest agent's command in flight was given up, or failed: replies may come that are nobody's.
+    OutOfStep,
     /// The application asked to close.
     CloseAsked,
     /// The last reply owed came.
@@ -47,7 +47,7 @@ const TRANSITIONS: [(Phase, Trigger, Phase); 14] = {
         (Greeting, Greeted, Negotiating),
         (Negotiating, Accepted, Ready),
         (Syncing, Synchronised, Ready),
-        (Ready, GivenUp, Syncing),
+        (Ready, OutOfStep, Syncing),
         (Ready, CloseAsked, Closing),
         (Closing, Drained, Closed),
         (Greeting, CloseAsked, Closed),

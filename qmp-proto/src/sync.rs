@@ -8,7 +8,9 @@
 //! is not the answer with our number.
 //!
 //! The same is done where a command in flight is given up. The agent runs one command at a time, so the
-//! reply that nobody wants any more comes before the answer, and is dropped with the rest.
+//! reply that nobody wants any more comes before the answer, and is dropped with the rest. And it is
+//! done after an error: an agent that cannot read what it gets, as its predecessor got the first half of
+//! it, gives several, of which the second would be taken for an answer to the next command.
 
 use memchr::memchr;
 use serde::Serialize;
@@ -36,7 +38,8 @@ pub(crate) struct Sync {
     number: u64,
     /// Reads what follows a 0xFF, until it is known what it is.
     candidate: Option<Framer>,
-    /// Somebody has given up waiting for the answer: the agent that was asked may be no more.
+    /// The agent that was asked may be no more: nobody waited for the answer when it was asked, or
+    /// somebody has given up to.
     in_doubt: bool,
 }
 
@@ -81,7 +84,7 @@ impl<F> Connection<F> {
         self.config.dialect == Dialect::GuestAgent
     }
 
-    /// Begins a session. Everything that was received and not looked at is dropped.
+    /// Asks for a session. Everything that was received and not looked at is dropped.
     pub(crate) fn synchronise(&mut self) {
         /// What `guest-sync-delimited` is given, and gives back.
         #[derive(Serialize)]
@@ -114,11 +117,17 @@ impl<F> Connection<F> {
     /// then a new session begins.
     pub(crate) fn give_up(&mut self, id: CommandId) {
         self.window.leave(id.0, false);
-        if let Some(phase) = self.phase.after(Trigger::GivenUp) {
+        self.fall_out_of_step();
+        self.close_if_drained();
+    }
+
+    /// Replies may come that are nobody's.
+    pub(crate) fn fall_out_of_step(&mut self) {
+        if let Some(phase) = self.phase.after(Trigger::OutOfStep) {
             self.phase = phase;
             self.synchronise();
+            self.sync.in_doubt = self.queued_commands() == 0;
         }
-        self.close_if_drained();
     }
 
     /// A command that waited for the answer of a synchronisation is not waited for any more.
@@ -126,9 +135,9 @@ impl<F> Connection<F> {
         self.sync.in_doubt = self.phase == Phase::Syncing;
     }
 
-    /// Where somebody waits for an answer of which somebody else has despaired, it is asked for once
-    /// more: the agent may have been restarted in between. As long as the last question has not gone
-    /// out, it is as good as a new one.
+    /// Where somebody waits for an answer that is in doubt, it is asked for once more: the agent may
+    /// have been restarted in between. As long as the last question has not gone out, it is as good as
+    /// a new one.
     pub(crate) fn synchronise_again(&mut self) {
         if self.phase == Phase::Syncing && self.sync.in_doubt && self.queued_commands() > 0 {
             self.synchronise();

@@ -242,11 +242,17 @@ impl Model {
 
     /// A guest agent's late reply is dropped with all else before a new session.
     fn give_up(&mut self) {
+        self.fall_out_of_step();
+        self.close_if_drained();
+    }
+
+    fn fall_out_of_step(&mut self) {
         if self.phase == Phase::Ready {
             self.phase = Phase::Syncing;
             self.begin_session();
+            let nobody_waits = self.queued().next().is_none();
+            self.in_doubt = nobody_waits;
         }
-        self.close_if_drained();
     }
 
     pub fn greet(&mut self) {
@@ -495,6 +501,9 @@ impl Model {
             Err(desc) => Told::Error(id, desc.to_owned()),
         }));
         self.close_if_drained();
+        if self.choices.agent && !success {
+            self.fall_out_of_step();
+        }
     }
 
     fn close_if_drained(&mut self) {

@@ -50,6 +50,16 @@ impl Pipe {
         (descriptor.map(|(_, number)| number), bytes)
     }
 
+    /// How many bytes there is room for.
+    pub fn room(&self) -> usize {
+        self.capacity - self.bytes.len()
+    }
+
+    /// All but so many of the bytes are lost, and others follow.
+    pub fn lose(&mut self, kept: usize) {
+        self.bytes.truncate(kept);
+    }
+
     /// The writer leaves.
     pub fn end(&mut self) {
         self.ended = true;

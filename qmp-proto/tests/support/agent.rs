@@ -99,7 +99,7 @@ impl Agent {
             Some(value) => {
                 self.begun.clear();
                 match value {
-                    Ok(command) if command.is_object() => self.run(command),
+                    Ok(command) if command["execute"].is_string() => self.run(command),
                     _ => self.say(AGENT_ERROR),
                 }
             }
