@@ -38,8 +38,7 @@ pub(crate) struct Sync {
     number: u64,
     /// Reads what follows a 0xFF, until it is known what it is.
     candidate: Option<Framer>,
-    /// The agent that was asked may be no more: nobody waited for the answer when it was asked, or
-    /// somebody has given up to.
+    /// Somebody has given up waiting for the answer: the agent that was asked may be no more.
     in_doubt: bool,
 }
 
@@ -126,7 +125,6 @@ impl<F> Connection<F> {
         if let Some(phase) = self.phase.after(Trigger::OutOfStep) {
             self.phase = phase;
             self.synchronise();
-            self.sync.in_doubt = self.queued_commands() == 0;
         }
     }
 
@@ -136,8 +134,8 @@ impl<F> Connection<F> {
     }
 
     /// Where somebody waits for an answer that is in doubt, it is asked for once more: the agent may
-    /// have been restarted in between. As long as the last question has not gone out, it is as good as
-    /// a new one.
+    /// have been killed with the question, and another one be there. As long as the last question has
+    /// not gone out, it is as good as a new one.
     pub(crate) fn synchronise_again(&mut self) {
         if self.phase == Phase::Syncing && self.sync.in_doubt && self.queued_commands() > 0 {
             self.synchronise();

@@ -250,8 +250,6 @@ impl Model {
         if self.phase == Phase::Ready {
             self.phase = Phase::Syncing;
             self.begin_session();
-            let nobody_waits = self.queued().next().is_none();
-            self.in_doubt = nobody_waits;
         }
     }
 
