@@ -62,7 +62,7 @@ fn add_and_check(oob: bool) {
     let client = patient().oob(oob).connect(server.address()).unwrap();
     add_files(&client, server.folder());
     check_files(&client, &mut server);
-    // They stay when the client goes.
+    // They stay when the client goes, as the machine does not run: QEMU 7.2 closes unused ones of one that does.
     drop(client);
     check_files(&server.connect(), &mut server);
 }
