@@ -130,7 +130,8 @@ impl Tap {
 
 /// A recorder for whole messages of both directions: ours may be larger than the server's.
 fn recorder(config: &Config) -> Recorder {
-    Recorder::new(config.max_message.max(Config::default().max_message))
+    let max_message = config.max_message.max(Config::default().max_message);
+    Recorder::new(max_message).dialect(config.dialect)
 }
 
 /// Lets a recorder take in what was noted of the streams.

@@ -74,6 +74,7 @@ mod recorder;
 mod redaction;
 mod replay;
 mod splitter;
+mod sync_numbers;
 mod tokens;
 
 pub use document::{Trace, TraceError};

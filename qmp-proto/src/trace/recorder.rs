@@ -7,6 +7,7 @@ use super::document;
 use super::entry::{Direction, Entry};
 use super::redaction::Redaction;
 use super::splitter::{Piece, Splitter};
+use crate::config::Dialect;
 
 /// Makes the lines of a trace of the bytes that go to and fro, in pieces of any size.
 ///
@@ -38,6 +39,17 @@ impl Recorder {
             to_client: Splitter::new(max_message),
             finished: VecDeque::new(),
         }
+    }
+
+    /// A recorder of sessions in this dialect. In a guest agent's a 0xFF stands only where a side begins
+    /// afresh, so messages behind it are messages again, whatever was broken off before.
+    #[must_use]
+    pub fn dialect(mut self, dialect: Dialect) -> Self {
+        if dialect == Dialect::GuestAgent {
+            self.to_server = self.to_server.resynchronising();
+            self.to_client = self.to_client.resynchronising();
+        }
+        self
     }
 
     /// Replaces secrets; the trace will say so.

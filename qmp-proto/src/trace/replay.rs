@@ -14,6 +14,7 @@ use super::mismatch::Mismatch;
 use super::outbox::Outbox;
 use super::redaction::REDACTED;
 use super::splitter::{Piece, Splitter};
+use super::sync_numbers::SyncNumbers;
 use crate::config::Config;
 
 /// A server that says what a trace says, as long as the client does so too.
@@ -28,7 +29,8 @@ use crate::config::Config;
 ///   count. Integers are the same by their digits, other numbers as doubles.
 /// - The `id` that a command has now stands for the recorded one, in its reply too. Where several
 ///   recorded commands had the same, their replies come in their order. One id for two commands in
-///   flight that had different ones is a mismatch.
+///   flight that had different ones is a mismatch. So does the number with which a client begins a
+///   session with a guest agent.
 /// - In a redacted trace, values that were replaced equal everything. Those in the server's messages
 ///   are sent as they stand.
 /// - Where the trace has the end of the server's stream (`<- --`), the replay is finished. Where it has
@@ -44,6 +46,7 @@ pub struct Replay {
     /// The entry that comes next.
     next: usize,
     ids: Ids,
+    sync_numbers: SyncNumbers,
     splitter: Splitter,
     outbox: Outbox,
     /// The client's stream has ended.
@@ -60,6 +63,7 @@ impl Replay {
             trace,
             next: 0,
             ids: Ids::default(),
+            sync_numbers: SyncNumbers::default(),
             splitter: Splitter::new(Config::default().max_message),
             outbox: Outbox::default(),
             heard_all: false,
@@ -148,7 +152,7 @@ impl Replay {
                     break;
                 }
                 (Direction::ToClient, Payload::Json(json)) => {
-                    let json = self.ids.answer(json);
+                    let json = self.sync_numbers.answer(self.ids.answer(json));
                     self.outbox.push(self.next, &[json.as_bytes(), b"\r\n"]);
                 }
                 (Direction::ToClient, Payload::Bytes(bytes)) => {
@@ -175,10 +179,11 @@ impl Replay {
         let expected = self.trace.entries().get(self.next).map(|entry| &entry.payload);
         let same = match (expected, got) {
             (Some(Payload::Json(expected)), Payload::Json(got)) => {
-                if !compare::same_message(expected, got, redacted) {
+                let expected = self.sync_numbers.ask(expected, got);
+                if !compare::same_message(&expected, got, redacted) {
                     return Err("");
                 }
-                let may = self.ids.ask(expected, got);
+                let may = self.ids.ask(&expected, got);
                 return may.then_some(()).ok_or(", which has the id of another command in flight");
             }
             (Some(Payload::Bytes(expected)), Payload::Bytes(got)) => {

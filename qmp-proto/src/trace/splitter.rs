@@ -43,6 +43,8 @@ enum Place {
 /// Cuts the stream. Holds at most `max_message` bytes.
 pub(super) struct Splitter {
     max_message: usize,
+    /// Behind a 0xFF it goes on afresh, whatever was before.
+    resyncs: bool,
     place: Place,
     scanner: Scanner,
     braces: isize,
@@ -58,6 +60,7 @@ impl Splitter {
     pub(super) fn new(max_message: usize) -> Self {
         Self {
             max_message: max_message.max(1),
+            resyncs: false,
             place: Place::Between,
             scanner: Scanner::default(),
             braces: 0,
@@ -66,6 +69,12 @@ impl Splitter {
             cut: false,
             buffer: Vec::new(),
         }
+    }
+
+    /// In a guest agent's dialect a 0xFF stands only where somebody begins afresh.
+    pub(super) fn resynchronising(mut self) -> Self {
+        self.resyncs = true;
+        self
     }
 
     /// Takes one piece from the front of `input`, or all of `input` where none ends in it.
@@ -94,7 +103,7 @@ impl Splitter {
     /// What has come and has no end.
     pub(super) fn finish(&mut self) -> Option<Piece<'static>> {
         let rest = mem::take(&mut self.buffer);
-        *self = Self::new(self.max_message);
+        *self = Self { resyncs: self.resyncs, ..Self::new(self.max_message) };
         (!rest.is_empty()).then_some(Piece::Other(Cow::Owned(rest)))
     }
 
@@ -154,9 +163,14 @@ impl Splitter {
     }
 
     /// Up to the line's end, or to that of what may be a message, which should not have to wait.
-    fn scan_lost(&self, chunk: &[u8]) -> Option<usize> {
+    fn scan_lost(&mut self, chunk: &[u8]) -> Option<usize> {
         let at = memchr3(b'\n', b'}', RESYNC, chunk)?;
-        Some(self.end_at(at, chunk[at]))
+        let end = self.end_at(at, chunk[at]);
+        if self.resyncs && chunk[at] == RESYNC {
+            self.place = Place::Between;
+            self.tainted = false;
+        }
+        Some(end)
     }
 
     /// Where a piece ends with this byte; a 0xFF stands alone.

@@ -3,7 +3,10 @@ use alloc::string::String;
 
 /// Messages as they are, the rest in `<>`.
 fn split(max: usize, pieces: &[&[u8]]) -> String {
-    let mut splitter = Splitter::new(max);
+    split_with(Splitter::new(max), pieces)
+}
+
+fn split_with(mut splitter: Splitter, pieces: &[&[u8]]) -> String {
     let mut shown = Vec::new();
     for mut input in pieces.iter().copied() {
         while let Some(piece) = splitter.next(&mut input) {
@@ -105,4 +108,20 @@ fn c21_what_is_too_large_comes_in_parts() {
     assert_split(4, b"{{{{}{}}}}\n{}", "<{{{{> <}{}}> <}}> {}");
     assert_split(4, b"abcd{}abcdef \n{}", "<abcd> <{}> <abcd> <ef \\n> {}");
     assert_split(0, b"{}a", "<{> <}> <a>");
+}
+
+/// With a guest agent a 0xFF is no part of what was before.
+#[test]
+fn c23_behind_a_0xff_messages_are_messages_again() {
+    let agent = || Splitter::new(99).resynchronising();
+    for (text, expected) in [
+        (&b"\xff{\"a\":1}\n{}"[..], r#"<\xff> {\"a\":1} {}"#),
+        (b"{\"a\": \"half\xff{\"b\":1}{}", r#"<{\"a\": \"half> <\xff> {\"b\":1} {}"#),
+        (b"half {\xff\xff{}", r"<half > <{> <\xff> <\xff> {}"),
+        (b"{\"a\x01{}}\xff{}", r#"<{\"a> <\x01{}> <}> <\xff> {}"#),
+    ] {
+        assert_eq!(split_with(agent(), &[text]), expected);
+        let bytes: Vec<_> = text.chunks(1).collect();
+        assert_eq!(split_with(agent(), &bytes), expected, "byte by byte");
+    }
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::time::Duration;
 
 use qmp_proto::trace::{Direction, Entry, Mismatch, Recorder, Redaction, Replay, Trace};
-use qmp_proto::{Config, Connection, Output, Request};
+use qmp_proto::{Config, Connection, Dialect, Output, Request};
 use serde_json::{Value, json};
 
 use super::{TITLE, record, take, without_ends};
@@ -448,4 +448,68 @@ fn c21_depth_is_no_obstacle() {
     replay.handle_input(nested("1 ").as_bytes());
     replay.handle_input(nested("{\"password\":[]}").as_bytes());
     assert!(replay.is_finished(), "{:?}", replay.mismatch().map(|mismatch| mismatch.line));
+}
+
+/// A session with a guest agent, in which half a reply of another client's comes first.
+#[test]
+fn c23_a_session_with_a_guest_agent_is_recorded_and_replayed() {
+    fn agent(bytes: &[u8]) -> Vec<u8> {
+        let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0xFF).collect();
+        let mut said = Vec::new();
+        for command in serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>() {
+            let command = command.unwrap();
+            if command["execute"] == "guest-sync-delimited" {
+                let number = &command["arguments"]["id"];
+                said.extend_from_slice(b"{\"return\": \"half a rep");
+                said.push(0xFF);
+                said.extend_from_slice(format!("{{\"return\": {number}}}\n").as_bytes());
+            } else {
+                said.extend_from_slice(
+                    format!("{{\"return\": {}}}\n", command["execute"]).as_bytes(),
+                );
+            }
+        }
+        said
+    }
+    let session = |nonce: u64, server: &mut dyn FnMut(&[u8]) -> Vec<u8>, tap: &mut Recorder| {
+        let mut config = Config::default();
+        config.dialect = Dialect::GuestAgent;
+        let mut connection = <Connection>::new(config, nonce);
+        for name in ["guest-ping", "guest-slow", "guest-info"] {
+            connection.execute(Request::new(name)).unwrap();
+        }
+        let mut told = Vec::new();
+        while told.len() < 4 {
+            let sent = connection.transmit().map(|transmit| transmit.bytes.to_vec()).unwrap();
+            connection.advance(sent.len());
+            tap.record(Direction::ToServer, &sent, Duration::ZERO);
+            let said = server(&sent);
+            tap.record(Direction::ToClient, &said, Duration::ZERO);
+            connection.handle_input(&said);
+            told.extend(std::iter::from_fn(|| connection.poll_output()));
+        }
+        tap.end(Direction::ToServer, Duration::ZERO);
+        let values = told.iter().filter_map(|output| match output {
+            Output::Reply(_, Ok(raw)) => Some(raw.as_str().unwrap().to_owned()),
+            _ => None,
+        });
+        values.collect::<Vec<_>>()
+    };
+    let new = || Recorder::new(1000).dialect(Dialect::GuestAgent);
+    for mut tap in [new(), new().redacted(Redaction::default().except("return"))] {
+        let values = session(1, &mut agent, &mut tap);
+        let mut text = tap.header().to_owned();
+        while let Some(entry) = tap.poll_entry() {
+            writeln!(text, "{entry}").unwrap();
+        }
+        assert!(
+            text.contains(" <- !\\xff\n") && text.contains(" <- {\"return\": \"guest-info\"}\n"),
+            "{text}"
+        );
+        let mut replay = Replay::new(text.parse().unwrap());
+        let again = session(2, &mut |bytes| replay.hear(bytes), &mut new());
+        assert_eq!(again, values);
+        replay.handle_eof();
+        assert!(replay.is_finished(), "{:?}", replay.mismatch());
+    }
 }
