@@ -241,9 +241,16 @@ impl Builder {
         let mut ready = line.hub.ready();
         // To a guest agent we speak first.
         line.flush();
-        match line.wait(Some(deadline), |waker| Progress::by_socket(ready.poll(waker))) {
-            Some(ready) => Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default()),
-            None => Err(options::not_ready(&line.hub, start)),
+        loop {
+            let pause = deadline.min(Instant::now() + options::ASK_AGAIN);
+            match line.wait(Some(pause), |waker| Progress::by_socket(ready.poll(waker))) {
+                Some(ready) => return Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default()),
+                None if pause == deadline => return Err(options::not_ready(&line.hub, start)),
+                None => {
+                    line.hub.ask_again();
+                    line.flush();
+                }
+            }
         }
     }
 }

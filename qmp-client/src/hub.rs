@@ -30,7 +30,7 @@ mod state;
 
 /// The shared state of one connection.
 ///
-/// An adapter calls [`flush`](Self::flush) after each command and whenever its transport takes
+/// An adapter calls [`flush`](Self::flush) at the start, after each command and whenever its transport takes
 /// bytes again, and [`receive`](Self::receive) with what comes.
 ///
 /// ```
@@ -150,6 +150,12 @@ impl Hub {
         let (subscription, queue) = Subscription::new(limits, name);
         self.lock().add_subscriber(queue);
         subscription
+    }
+
+    /// While connecting, when nothing has come for [`ASK_AGAIN`](crate::options::ASK_AGAIN): see
+    /// [`Connection::ask_again`]. Call [`flush`](Self::flush) then.
+    pub fn ask_again(&self) {
+        self.lock().connection.ask_again();
     }
 
     /// Ends the connection in an orderly way: see [`Connection::close`].

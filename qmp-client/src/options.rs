@@ -67,6 +67,9 @@ impl Options {
     }
 }
 
+/// How long whoever connects waits for a guest agent before it is asked again.
+pub const ASK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Which step was not reached when the deadline passed, on a connection that began at `start`.
 pub fn not_ready(hub: &Hub, start: Instant) -> ConnectError {
     let waited = start.elapsed();

@@ -72,6 +72,8 @@ impl<F> Connection<F> {
     ///
     /// The nonce sets its ids apart from those of whoever used this monitor before: QEMU may still
     /// answer them. Any number will do that is not the same each time; it needs no secrecy.
+    ///
+    /// To a guest agent we speak first: there is something to [`transmit`](Self::transmit) at once.
     pub fn new(config: Config, nonce: u64) -> Self {
         // 52 bits, so that ids stay exact in a JSON parser that knows doubles alone.
         let handshake = (spread(nonce) >> 12).max(1);

@@ -34,17 +34,21 @@ const DEEPEST: usize = 4;
 /// A synchronisation, under way or done.
 #[derive(Debug, Default)]
 pub(crate) struct Sync {
-    /// The number that the answer has to bear.
+    /// The number that the answer has to bear, and the first one since the session was lost.
     number: u64,
+    first: u64,
     /// Reads what follows a 0xFF, until it is known what it is.
     candidate: Option<Framer>,
+    /// An answer to an earlier question came: the agent is slow, and the last answer will come too.
+    alive: bool,
     /// Somebody has given up waiting for the answer: the agent that was asked may be no more.
     in_doubt: bool,
 }
 
 impl Sync {
-    fn new(number: u64) -> Self {
-        Self { number, candidate: None, in_doubt: false }
+    /// Somebody has given up waiting.
+    fn doubt(&mut self) {
+        self.in_doubt = !core::mem::take(&mut self.alive);
     }
 
     /// Drops what comes, up to the end of the answer or of `input`; tells whether the answer came.
@@ -74,7 +78,13 @@ impl Sync {
         };
         self.candidate = None;
         let Ok(Message::Reply(reply)) = message else { return false };
-        reply.outcome.is_ok_and(|raw| raw.parse() == Ok(self.number))
+        let Some(Ok(number)) = reply.outcome.ok().map(|raw| raw.parse::<u64>()) else {
+            return false;
+        };
+        if (self.first..self.number).contains(&number) {
+            (self.alive, self.in_doubt) = (true, false);
+        }
+        number == self.number
     }
 }
 
@@ -93,7 +103,8 @@ impl<F> Connection<F> {
         // Numbers and ids are of one sequence: none is given twice.
         let id = self.next_id;
         self.next_id += 1;
-        self.sync = Sync::new(id);
+        let first = if self.phase == Phase::Syncing { self.sync.first } else { id };
+        self.sync = Sync { number: id, first, ..Sync::default() };
         self.framer = Framer::new(self.config.max_message, self.config.max_depth);
         let text = self.wire.text();
         text.push(DELIMITER);
@@ -123,14 +134,28 @@ impl<F> Connection<F> {
     /// Replies may come that are nobody's.
     pub(crate) fn fall_out_of_step(&mut self) {
         if let Some(phase) = self.phase.after(Trigger::OutOfStep) {
-            self.phase = phase;
             self.synchronise();
+            self.phase = phase;
         }
     }
 
     /// A command that waited for the answer of a synchronisation is not waited for any more.
     pub(crate) fn doubt_sync(&mut self) {
-        self.sync.in_doubt = self.phase == Phase::Syncing;
+        if self.phase == Phase::Syncing {
+            self.sync.doubt();
+        }
+    }
+
+    /// While a guest agent's session is waited for, and no command is: asks for it once more, if the
+    /// question has gone out and nothing has come since that shows that the agent lives.
+    ///
+    /// An agent that starts late may begin by dropping what came before, as one at a serial port does.
+    /// So who connects calls this every second or so. It does nothing otherwise.
+    pub fn ask_again(&mut self) {
+        self.doubt_sync();
+        if self.phase == Phase::Syncing && self.sync.in_doubt && self.wire.is_empty() {
+            self.synchronise();
+        }
     }
 
     /// Where somebody waits for an answer that is in doubt, it is asked for once more: the agent may

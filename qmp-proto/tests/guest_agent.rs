@@ -352,6 +352,53 @@ fn c23_each_session_has_a_new_number_and_the_last_one_counts() {
     assert_eq!(peer.told(), [returned(third, "{}")]);
 }
 
+/// Everybody gives up sooner than it answers, and yet it is in step at some time.
+#[test]
+fn c23_an_agent_that_is_slower_than_everybodys_patience_is_not_asked_for_ever() {
+    let mut peer = ready();
+    let first = peer.execute("guest-slow");
+    take(&mut peer);
+    let _ = peer.connection.cancel(first);
+    let mut questions = vec![sync(&mut peer)];
+    for round in 0.. {
+        assert!(round < 12, "never in step");
+        let id = peer.execute("guest-ping");
+        let sent = take(&mut peer);
+        if sent == b"{\"execute\":\"guest-ping\"}\n" {
+            break;
+        }
+        questions.extend((!sent.is_empty()).then(|| number(&sent)));
+        // It takes five rounds to answer.
+        if round >= 5 {
+            peer.feed(answer(questions[round - 5]));
+        }
+        let _ = peer.connection.cancel(id);
+    }
+    assert_eq!(questions.len(), 6);
+}
+
+#[test]
+fn c23_who_connects_asks_again_where_nothing_comes() {
+    let mut peer = Peer::new(agents());
+    peer.connection.ask_again();
+    let first = sync(&mut peer);
+    peer.connection.ask_again();
+    let second = sync(&mut peer);
+    peer.feed(answer(first));
+    peer.connection.ask_again();
+    assert!(take(&mut peer).is_empty(), "it is slow");
+    peer.connection.ask_again();
+    let third = sync(&mut peer);
+    assert!(second < third);
+    peer.feed([answer(second), answer(third)].concat());
+    assert_eq!(peer.told(), [Told::Ready]);
+    peer.connection.ask_again();
+    assert!(take(&mut peer).is_empty());
+    let mut peer = Peer::ready(Config::default());
+    peer.connection.ask_again();
+    assert!(take(&mut peer).is_empty(), "a monitor");
+}
+
 #[test]
 fn c23_it_is_not_asked_twice_before_the_first_question_has_gone_out() {
     let mut peer = Peer::new(agents());

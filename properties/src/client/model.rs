@@ -77,6 +77,9 @@ pub struct Model {
     /// The next id, and the number with which a guest agent's session begins.
     next_id: u64,
     number: u64,
+    /// The first number since the last session, and whether one was answered that is not the last.
+    first: u64,
+    alive: bool,
     /// Somebody has given up to wait for the session.
     in_doubt: bool,
     told_ready: bool,
@@ -101,6 +104,8 @@ impl Model {
             riding: BTreeMap::new(),
             next_id,
             number: 0,
+            first: next_id,
+            alive: false,
             in_doubt: false,
             told_ready: false,
             quit_succeeded: false,
@@ -124,7 +129,7 @@ impl Model {
     fn begin_session(&mut self) {
         self.number = self.next_id;
         self.next_id += 1;
-        self.in_doubt = false;
+        (self.in_doubt, self.alive) = (false, false);
         self.wire.push(0xFF);
         let number = self.number;
         let text =
@@ -140,6 +145,10 @@ impl Model {
                 self.told.extend((!self.told_ready).then_some(Told::Ready));
                 self.told_ready = true;
             }
+            Phase::Syncing if (self.first..self.number).contains(&number) => {
+                (self.alive, self.in_doubt) = (true, false);
+            }
+            Phase::Syncing => {}
             _ => self.return_without_id(&number.to_string()),
         }
     }
@@ -222,7 +231,9 @@ impl Model {
         };
         match command.state {
             State::Queued => {
-                self.in_doubt = self.phase == Phase::Syncing;
+                if self.phase == Phase::Syncing {
+                    self.in_doubt = !std::mem::take(&mut self.alive);
+                }
                 command.state = State::Ended;
                 CancelOutcome::NeverSent(command.descriptor.take())
             }
@@ -249,6 +260,7 @@ impl Model {
     fn fall_out_of_step(&mut self) {
         if self.phase == Phase::Ready {
             self.phase = Phase::Syncing;
+            self.first = self.next_id;
             self.begin_session();
         }
     }

@@ -275,11 +275,15 @@ impl<R: Runtime> Builder<R> {
         let subscription = hub.subscribe(self.options.event_limits);
         let link = Link::new(hub.clone(), Box::new(transport));
         let mut driver = Driver::new(link.clone());
-        let left = self.options.deadline_after(start).saturating_duration_since(Instant::now());
-        let ready = with_driver(&mut driver, hub.ready());
-        let greeting = match within(R::sleep, Some(left), ready).await {
-            Some(ready) => ready.map_err(ConnectError::Ended)?.unwrap_or_default(),
-            None => return Err(options::not_ready(&hub, start)),
+        let deadline = self.options.deadline_after(start);
+        let greeting = loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ready = with_driver(&mut driver, hub.ready());
+            match within(R::sleep, Some(left.min(options::ASK_AGAIN)), ready).await {
+                Some(ready) => break ready.map_err(ConnectError::Ended)?.unwrap_or_default(),
+                None if left <= options::ASK_AGAIN => return Err(options::not_ready(&hub, start)),
+                None => hub.ask_again(),
+            }
         };
         let client = Client::new(link, greeting, &self.options, R::sleep);
         let events = client.to_events(subscription);
