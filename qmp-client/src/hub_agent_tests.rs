@@ -71,6 +71,20 @@ fn c23_it_is_ready_without_a_greeting() {
 }
 
 #[test]
+fn c23_while_connecting_it_asks_again() {
+    let hub = syncing();
+    let first = take(&hub);
+    assert_eq!(take(&hub), b"");
+    hub.ask_again();
+    let second = take(&hub);
+    assert!(second.starts_with(b"\xff") && second != first);
+    hub.ask_again();
+    synchronise(&hub);
+    hub.ask_again();
+    assert_eq!(take(&hub), b"");
+}
+
+#[test]
 fn c23_given_up_it_says_what_the_agent_has_taken() {
     let silent = |sent| Err(Error::AgentSilent { sent });
     let late = |sent| Err(Error::TimedOut { sent });
