@@ -103,7 +103,8 @@ impl<F> Connection<F> {
         // Numbers and ids are of one sequence: none is given twice.
         let id = self.next_id;
         self.next_id += 1;
-        let first = if self.phase == Phase::Syncing { self.sync.first } else { id };
+        let again = self.phase == Phase::Syncing && self.sync.first > 0;
+        let first = if again { self.sync.first } else { id };
         self.sync = Sync { number: id, first, ..Sync::default() };
         self.framer = Framer::new(self.config.max_message, self.config.max_depth);
         let text = self.wire.text();

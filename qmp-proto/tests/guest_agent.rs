@@ -382,6 +382,8 @@ fn c23_who_connects_asks_again_where_nothing_comes() {
     let mut peer = Peer::new(agents());
     peer.connection.ask_again();
     let first = sync(&mut peer);
+    // Another client's is no sign of life.
+    peer.feed(answer(first - 1));
     peer.connection.ask_again();
     let second = sync(&mut peer);
     peer.feed(answer(first));
