@@ -3,6 +3,17 @@
 use crate::framer::MAX_DEPTH;
 
 /// Which of QEMU's two servers is spoken to.
+///
+/// ```
+/// use qmp_proto::{Config, Connection, Dialect};
+///
+/// let mut config = Config::default();
+/// config.dialect = Dialect::GuestAgent;
+/// let mut connection = <Connection>::new(config, 0x5eed);
+/// // To an agent we speak first.
+/// let sent = connection.transmit().expect("there is something to send").bytes;
+/// assert!(sent.starts_with(b"\xff{\"execute\":\"guest-sync-delimited\",\"arguments\":{\"id\":"));
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Dialect {
