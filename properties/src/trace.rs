@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use qmp_proto::Dialect;
 use qmp_proto::trace::{Direction, Entry, Payload, Recorder, Redaction, Replay, Trace};
 
 const AT: Duration = Duration::from_micros(1_000_002);
@@ -69,9 +70,15 @@ fn take_all(replay: &mut Replay) {
 }
 
 fn check_recording(bytes: &[u8], limit: usize) {
-    let whole = record(Recorder::new(limit), bytes, usize::MAX);
+    for dialect in [Dialect::Qmp, Dialect::GuestAgent] {
+        check_recording_with(|| Recorder::new(limit).dialect(dialect), bytes);
+    }
+}
+
+fn check_recording_with(new: impl Fn() -> Recorder, bytes: &[u8]) {
+    let whole = record(new(), bytes, usize::MAX);
     for chunk in [1, 3, 64] {
-        assert_eq!(record(Recorder::new(limit), bytes, chunk), whole, "in pieces of {chunk}");
+        assert_eq!(record(new(), bytes, chunk), whole, "in pieces of {chunk}");
     }
     let mut trace = Trace::new(false);
     whole.iter().for_each(|entry| trace.push(entry.clone()));
@@ -79,7 +86,7 @@ fn check_recording(bytes: &[u8], limit: usize) {
     let recorded: Vec<u8> = whole.iter().flat_map(recorded_bytes).collect();
     assert!(without_space(&recorded).eq(without_space(bytes)), "something is lost");
     let redaction = Redaction::default();
-    let redacted = record(Recorder::new(limit).redacted(redaction.clone()), bytes, 5);
+    let redacted = record(new().redacted(redaction.clone()), bytes, 5);
     let expected: Vec<Entry> = whole.into_iter().map(|entry| entry.redacted(&redaction)).collect();
     assert_eq!(redacted, expected, "redacted while it is recorded");
 }
