@@ -26,6 +26,40 @@ fn with_oob() -> Choices {
     Choices { oob: true, ..choices() }
 }
 
+/// With a guest agent, for which `Greet` is the answer with which a session begins, and `Accept` one of
+/// before. An odd command with a descriptor is one without a reply.
+fn with_agent() -> Vec<(&'static str, Vec<Op>)> {
+    let command = || Execute(InBand, 9);
+    let silent = || Execute(WithDescriptor, 9);
+    vec![
+        ("agent-session", vec![Handshake]),
+        ("agent-stale-answer", vec![ALL, Accept, Greet]),
+        ("agent-half-a-string", vec![ALL, Input(b"\"r\xff\"".to_vec()), Greet]),
+        ("agent-return", vec![Handshake, command(), command(), ALL, Reply(0, true), ALL]),
+        ("agent-error", vec![Handshake, command(), ALL, Reply(0, false), ALL, Greet]),
+        ("agent-stray", vec![Handshake, Op::Stray(Stray::WithoutId), ErrorWithoutId]),
+        ("agent-reply-with-an-id", vec![Handshake, command(), ALL, Op::Stray(Stray::AlmostOurs)]),
+        (
+            "agent-given-up",
+            vec![Handshake, command(), ALL, Cancel(0), ALL, Op::Stray(Stray::WithoutId), Greet],
+        ),
+        (
+            "agent-given-up-half-sent",
+            vec![Handshake, command(), Send(Most::Few(5)), Cancel(0), command(), ALL, Greet, ALL],
+        ),
+        ("agent-given-up-claimed", vec![Handshake, command(), Transmit, Cancel(0), ALL, Greet]),
+        (
+            "agent-asked-anew",
+            vec![Handshake, command(), ALL, Cancel(0), ALL, command(), Cancel(1), command(), ALL],
+        ),
+        ("agent-no-reply-and-end", vec![Handshake, silent(), ALL, Eof]),
+        ("agent-no-reply-given-up", vec![Handshake, silent(), ALL, Cancel(0), ALL, Greet]),
+        ("agent-no-reply-returned", vec![Handshake, silent(), ALL, Reply(0, true)]),
+        ("agent-what-it-does-not-know", vec![Execute(OutOfBand, 9), Execute(WithDescriptor, 8)]),
+        ("agent-closed", vec![Handshake, command(), ALL, Close, Cancel(0)]),
+    ]
+}
+
 pub(super) fn seeds() -> Vec<(&'static str, Program)> {
     let command = || Execute(InBand, 9);
     let quit = || [Handshake, Execute(Quit, 1), ALL];
@@ -136,5 +170,7 @@ pub(super) fn seeds() -> Vec<(&'static str, Program)> {
             ),
         ),
     ]);
+    let agent = || Choices { agent: true, ..choices() };
+    seeds.extend(with_agent().into_iter().map(|(name, ops)| (name, program(agent(), ops))));
     seeds
 }

@@ -26,6 +26,38 @@ fn with_oob() -> Choices {
     Choices { oob: true, ..choices() }
 }
 
+/// With a guest agent, which an `Event` kills and starts anew. `HalfClose` and `Cut` have another client
+/// come; a command with a descriptor is one without a reply.
+fn with_agent() -> Vec<(&'static str, Vec<Op>)> {
+    let command = || Execute(InBand, 9);
+    let sends = |most| ClientSends(Most::Few(most));
+    let (all_read, all_sent) = (ServerReads(Most::All), ServerSends(Most::All));
+    vec![
+        ("agent-session", vec![]),
+        ("agent-return", vec![command(), command(), Settle, Answer(0, true), Settle]),
+        ("agent-error", vec![command(), command(), Settle, Answer(0, false), Settle]),
+        ("agent-given-up", vec![command(), Settle, Cancel(0), command(), Answer(0, true), Settle]),
+        ("agent-no-reply", vec![Execute(WithDescriptor, 9), Settle, Answer(0, true), Cancel(0)]),
+        ("agent-killed-in-a-command", vec![command(), Settle, Event(1), Cancel(0), Settle]),
+        (
+            "agent-killed-with-half-a-command",
+            vec![command(), command(), sends(20), all_read.clone(), Event(1), Settle],
+        ),
+        ("agent-half-a-command-left", vec![command(), sends(20), HalfClose, command(), Settle]),
+        ("agent-half-a-string-left", vec![command(), sends(70), all_read, HalfClose, Settle]),
+        (
+            "agent-replies-left",
+            vec![command(), Settle, Answer(0, true), all_sent.clone(), HalfClose, Settle],
+        ),
+        (
+            "agent-reply-half-lost",
+            vec![command(), Settle, Answer(0, true), all_sent.clone(), Cut(9)],
+        ),
+        ("agent-byte-flipped", vec![command(), Settle, Answer(0, true), all_sent, Damage(2, 1)]),
+        ("agent-leaves", vec![command(), Settle, ServerCloses, Settle]),
+    ]
+}
+
 pub(super) fn seeds() -> Vec<(&'static str, Program)> {
     let command = || Execute(InBand, 9);
     let plain: Vec<(&str, Vec<Op>)> = vec![
@@ -79,5 +111,7 @@ pub(super) fn seeds() -> Vec<(&'static str, Program)> {
         ("narrow-pipes", program(Choices { capacities: [20, 20], ..choices() }, &many)),
         ("output-full", program(Choices { max_output: 20, ..choices() }, &many)),
     ]);
+    let agent = || Choices { agent: true, ..choices() };
+    seeds.extend(with_agent().into_iter().map(|(name, ops)| (name, program(agent(), &ops))));
     seeds
 }
