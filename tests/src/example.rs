@@ -1,4 +1,4 @@
-//! The examples of `qmp-blocking`, as children.
+//! The examples, as children.
 //!
 //! `cargo test --workspace` builds them together with the tests; `cargo test -p qmp-tests` does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "it fails the test that uses it")]
@@ -40,7 +40,7 @@ impl Example {
     fn start_with(name: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let this = env::current_exe().expect("a file");
         let program = this.parent().unwrap().with_file_name("examples").join(name);
-        assert!(program.is_file(), "not built: cargo build -p qmp-blocking --examples");
+        assert!(program.is_file(), "not built: cargo build --workspace --all-features --examples");
         let mut command = Command::new(program);
         prepare(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
@@ -79,6 +79,11 @@ impl Example {
     #[track_caller]
     pub fn line(&self) -> String {
         self.lines.recv_timeout(DEADLINE).expect("a line, in time")
+    }
+
+    /// A line that it has printed already.
+    pub fn try_line(&self) -> Option<String> {
+        self.lines.try_recv().ok()
     }
 
     /// Waits until it has ended; gives the lines that it still printed, and its status.
