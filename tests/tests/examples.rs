@@ -219,3 +219,57 @@ fn job_copies_in_qemu_and_in_its_storage_daemon() {
         assert_eq!(lines, ["copied 268435456 of 268435456 bytes"]);
     }
 }
+
+#[test]
+fn fleet_drives_200_embedded_machines_and_some_qemus() {
+    fn check(lines: &[String], size: u32) {
+        for (line, done) in lines.iter().zip(["connected", "running", "paused", "told to quit"]) {
+            assert!(line.starts_with(&format!("{size} {done}")), "{lines:?}");
+        }
+        let events = format!(r#"events: {{"RESUME": {size}, "SHUTDOWN": {size}, "STOP": {size}}}"#);
+        assert_eq!(lines[4..], [events]);
+    }
+    check(&told(Example::start("fleet", &[])), 200);
+    if Setup::bare().is_some() {
+        check(&told(Example::start("fleet", &["8", "qemu"])), 8);
+    }
+}
+
+#[test]
+fn mio_loop_listens_to_several_monitors_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let paths = ["0", "1"].map(|name| folder.path().join(name));
+    let [quiet, talks] =
+        paths.each_ref().map(|path| Server::bind(&**path, Machine::new()).unwrap());
+    let arguments = paths.each_ref().map(|path| path.to_str().unwrap());
+    let example = Example::start("mio_loop", &arguments);
+    let mut begun: Vec<_> = (0..4).map(|_| example.line()).collect();
+    begun.sort();
+    for (number, lines) in ["0: ", "1: "].iter().zip(begun.chunks(2)) {
+        assert_eq!(lines[0], format!(r#"{number}ready, ["oob"]"#));
+        assert!(lines[1].starts_with(&format!(r#"{number}{{"status": "prelaunch""#)), "{lines:?}");
+    }
+    let at = Timestamp { seconds: 1_267_061_043, microseconds: 0 };
+    assert!(talks.event(&Event::new("STOP", None, at)));
+    assert_eq!(example.line(), "1: STOP");
+    drop(quiet);
+    assert_eq!(example.line(), "0: the server closed the connection");
+    // It goes on with the other.
+    assert!(talks.event(&Event::new("RESUME", None, at)));
+    assert_eq!(example.line(), "1: RESUME");
+    drop(talks);
+    assert_eq!(told(example), ["1: the server closed the connection"]);
+}
+
+#[test]
+fn mio_loop_listens_to_a_qemu() {
+    let Some(setup) = Setup::bare() else { return };
+    let mut server = setup.monitor(Monitor::Unix).monitor(Monitor::Unix).start();
+    let path = server.address().to_string();
+    let example = Example::start("mio_loop", &[path.strip_prefix("unix:").unwrap()]);
+    assert_eq!(example.line(), r#"0: ready, ["oob"]"#);
+    assert!(example.line().contains("prelaunch"));
+    patient().connect(&server.addresses()[1]).unwrap().execute(&Quit).unwrap();
+    assert_eq!(told(example), ["0: SHUTDOWN", "0: the server closed the connection"]);
+    assert!(server.wait().success());
+}
