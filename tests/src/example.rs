@@ -5,7 +5,7 @@
 
 use std::env;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
@@ -38,10 +38,7 @@ impl Example {
     }
 
     fn start_with(name: &str, prepare: impl FnOnce(&mut Command)) -> Self {
-        let this = env::current_exe().expect("a file");
-        let program = this.parent().unwrap().with_file_name("examples").join(name);
-        assert!(program.is_file(), "not built: cargo build --workspace --all-features --examples");
-        let mut command = Command::new(program);
+        let mut command = Command::new(program(name));
         prepare(&mut command);
         command.stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a program");
@@ -99,6 +96,14 @@ impl Example {
         }
         (lines, self.child.wait().expect("it has ended"))
     }
+}
+
+/// Where an example is, which has to be built.
+pub fn program(name: &str) -> PathBuf {
+    let this = env::current_exe().expect("a file");
+    let program = this.parent().unwrap().with_file_name("examples").join(name);
+    assert!(program.is_file(), "not built: cargo build --workspace --all-features --examples");
+    program
 }
 
 impl Drop for Example {

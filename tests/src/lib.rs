@@ -10,6 +10,7 @@ pub mod example;
 pub mod python;
 pub mod qemu;
 pub mod scripted;
+pub mod terminal;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]

@@ -1,0 +1,164 @@
+//! What the Tab key offers.
+
+use std::cell::Cell;
+use std::collections::HashMap;
+
+use rustyline::completion::{Completer, Pair};
+use rustyline::highlight::Highlighter;
+use rustyline::hint::Hinter;
+use rustyline::validate::Validator;
+use rustyline::{Context, Helper};
+
+use crate::parse;
+use crate::schema::{Member, Schema};
+
+/// What is known of the server.
+#[derive(Default)]
+pub(crate) struct Completion {
+    pub(crate) schema: Schema,
+    /// Whole commands of the human monitor, where those are typed.
+    pub(crate) human: Option<Vec<String>>,
+    /// Within a transaction, actions are typed.
+    pub(crate) in_transaction: Cell<bool>,
+}
+
+impl Completer for Completion {
+    type Candidate = Pair;
+
+    fn complete(
+        &self,
+        line: &str,
+        position: usize,
+        _context: &Context<'_>,
+    ) -> rustyline::Result<(usize, Vec<Pair>)> {
+        Ok(self.candidates(&line[..position]))
+    }
+}
+
+impl Completion {
+    /// Where what is completed begins, and what may stand there.
+    fn candidates(&self, line: &str) -> (usize, Vec<Pair>) {
+        if let Some(commands) = &self.human {
+            let begun = line.trim_start();
+            let matching = commands.iter().filter(|command| command.starts_with(begun));
+            return (line.len() - begun.len(), matching.map(|it| pair(it, it)).collect());
+        }
+        let (opens, typed) = match line.trim_start().strip_prefix("transaction(") {
+            Some(rest) => (true, rest),
+            None => (false, line),
+        };
+        let action = self.schema.action().filter(|_| opens || self.in_transaction.get());
+        let mut words = parse::words(typed);
+        let word = if typed.ends_with(char::is_whitespace) { None } else { words.pop() };
+        let word = word.unwrap_or("");
+        let start = line.len() - word.len();
+        let Some((command, pairs)) = words.split_first() else {
+            return (start, self.names(word, action));
+        };
+        let Some(kind) = action.or_else(|| self.schema.arguments_of(command)) else {
+            return (start, Vec::new());
+        };
+        // An action is an object of a `type`, whose arguments are the members of its `data`.
+        let folder = if action.is_some() { "data." } else { "" };
+        let mut given = HashMap::from([("type".to_owned(), *command)]);
+        given.retain(|_, _| action.is_some());
+        let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
+        given.extend(pairs.map(|(key, value)| (format!("{folder}{key}"), value)));
+        let argument = Argument { schema: &self.schema, kind, folder, given };
+        match word.split_once('=') {
+            Some((key, value)) => (line.len() - value.len(), argument.values(key, value)),
+            None => (start, argument.keys(word)),
+        }
+    }
+
+    /// Of commands, or of what may stand in a transaction.
+    fn names(&self, begun: &str, action: Option<&str>) -> Vec<Pair> {
+        let mut names: Vec<_> = match action {
+            Some(action) => {
+                let members = self.schema.members(action, &|_| None);
+                let kind = members.iter().find(|member| member.name == "type");
+                kind.map_or(Vec::new(), |member| self.schema.values(member.kind))
+            }
+            None => self.schema.commands().collect(),
+        };
+        names.retain(|name| name.starts_with(begun));
+        names.sort_unstable();
+        names.into_iter().map(|name| pair(name, &format!("{name} "))).collect()
+    }
+}
+
+/// The argument that is being typed, and what is known by then.
+struct Argument<'a> {
+    schema: &'a Schema,
+    /// The type of what it is a part of.
+    kind: &'a str,
+    /// The way from there to what is typed.
+    folder: &'static str,
+    given: HashMap<String, &'a str>,
+}
+
+impl Argument<'_> {
+    fn keys(&self, begun: &str) -> Vec<Pair> {
+        let key = format!("{}{begun}", self.folder);
+        let (folders, last) = key.rsplit_once('.').unwrap_or(("", &key));
+        let members = self.members(folders).into_iter().filter(|it| it.name.starts_with(last));
+        let mut pairs = Vec::new();
+        for member in members {
+            let whole = format!("{}{}", &begun[..begun.len() - last.len()], member.name);
+            let scalar = self.schema.is_scalar(member.kind).then_some("=");
+            let object = self.schema.is_object(member.kind).then_some(".");
+            for key in scalar.into_iter().chain(object).map(|sign| format!("{whole}{sign}")) {
+                let shown = if member.optional { format!("[{key}]") } else { key.clone() };
+                pairs.push(pair(&shown, &key));
+            }
+        }
+        pairs
+    }
+
+    fn values(&self, key: &str, begun: &str) -> Vec<Pair> {
+        let key = format!("{}{key}", self.folder);
+        let (folders, last) = key.rsplit_once('.').unwrap_or(("", &key));
+        let members = self.members(folders);
+        let Some(member) = members.iter().find(|member| member.name == last) else {
+            return Vec::new();
+        };
+        let mut values = self.schema.values(member.kind);
+        values.retain(|value| value.starts_with(begun));
+        values.sort_unstable();
+        values.into_iter().map(|value| pair(value, &format!("{value} "))).collect()
+    }
+
+    /// What may still be given in the object that the folders lead to.
+    fn members(&self, folders: &str) -> Vec<Member<'_>> {
+        let (mut kind, mut path) = (self.kind, String::new());
+        for name in folders.split('.').filter(|name| !name.is_empty()) {
+            let members = self.schema.members(kind, &|name| self.value(&path, name));
+            let Some(member) = members.iter().find(|member| member.name == name) else {
+                return Vec::new();
+            };
+            kind = member.kind;
+            path = format!("{path}{name}.");
+        }
+        let mut members = self.schema.members(kind, &|name| self.value(&path, name));
+        members.retain(|member| self.value(&path, member.name).is_none());
+        members
+    }
+
+    fn value(&self, path: &str, name: &str) -> Option<&str> {
+        self.given.get(&format!("{path}{name}")).copied()
+    }
+}
+
+fn pair(display: &str, replacement: &str) -> Pair {
+    Pair { display: display.to_owned(), replacement: replacement.to_owned() }
+}
+
+impl Hinter for Completion {
+    type Hint = String;
+}
+
+impl Highlighter for Completion {}
+
+impl Validator for Completion {}
+
+impl Helper for Completion {}

@@ -1,0 +1,126 @@
+//! What is shown, and where.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Mutex, PoisonError};
+
+use qmp_blocking::{CommandError, Event, Raw};
+use rustyline::ExternalPrinter;
+use serde_json::{Value, json};
+
+use crate::layout::Layout;
+use crate::options::Options;
+use crate::parse::Call;
+
+/// Where replies and events go. Threads may share it.
+pub(crate) struct Printer {
+    layout: Layout,
+    /// Only what commands return, not in their messages; errors go to standard error.
+    returns_alone: bool,
+    /// What takes events while a line is being typed; else they go to standard output.
+    prompt: Option<Mutex<Box<dyn ExternalPrinter + Send>>>,
+}
+
+impl Printer {
+    /// For `-e`.
+    pub(crate) fn returns(options: &Options) -> Self {
+        Self { returns_alone: true, ..Self::messages(options) }
+    }
+
+    /// For a pipe, or a terminal.
+    pub(crate) fn messages(options: &Options) -> Self {
+        let terminal = io::stdout().is_terminal();
+        let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+        let width = if options.pretty { 0 } else { usize::MAX };
+        Self { layout: Layout { colour, width }, returns_alone: options.hmp, prompt: None }
+    }
+
+    /// Lets events pass by a line that is being typed, on a terminal of that width.
+    pub(crate) fn beside(
+        self,
+        prompt: impl ExternalPrinter + Send + 'static,
+        columns: usize,
+    ) -> Self {
+        let width = self.layout.width.min(columns);
+        let layout = Layout { width, ..self.layout };
+        Self { prompt: Some(Mutex::new(Box::new(prompt))), layout, ..self }
+    }
+
+    /// A command's reply.
+    pub(crate) fn returned(&self, returned: &Raw) {
+        let json = text_of(returned);
+        match self.returns_alone {
+            true => self.line(&self.layout.apply(json)),
+            false => self.line(&self.layout.apply(&format!("{{\"return\": {json}}}"))),
+        }
+    }
+
+    /// An error reply.
+    pub(crate) fn error(&self, error: &CommandError) {
+        if self.returns_alone {
+            return self.problem(&error.to_string());
+        }
+        let message = json!({"error": {"class": error.class.as_str(), "desc": *error.desc}});
+        self.line(&self.layout.apply(&message.to_string()));
+    }
+
+    /// An event, which may come while a line is being typed.
+    pub(crate) fn event(&self, event: &Event) {
+        let mut message = String::from("{");
+        if let Some(at) = event.timestamp() {
+            let (seconds, micro) = (at.seconds, at.microseconds);
+            let stamp = format!("{{\"seconds\": {seconds}, \"microseconds\": {micro}}}");
+            message += &format!("\"timestamp\": {stamp}, ");
+        }
+        message += &format!("\"event\": {}", Value::from(event.name()));
+        if let Some(data) = event.data() {
+            message += &format!(", \"data\": {}", text_of(&data));
+        }
+        self.notice(&self.layout.apply(&(message + "}")));
+    }
+
+    /// A line for who types.
+    pub(crate) fn notice(&self, text: &str) {
+        match &self.prompt {
+            Some(prompt) => {
+                let mut prompt = prompt.lock().unwrap_or_else(PoisonError::into_inner);
+                // A terminal that is gone needs no events.
+                let _ = prompt.print(format!("{text}\n"));
+            }
+            None => self.line(text),
+        }
+    }
+
+    /// What the human monitor says.
+    pub(crate) fn text(&self, text: &str) {
+        let shown: String =
+            text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        if !shown.is_empty() {
+            self.line(shown.trim_end_matches('\n'));
+        }
+    }
+
+    /// A command as it is sent.
+    pub(crate) fn sent(&self, call: &Call) {
+        let execute = if call.out_of_band { "exec-oob" } else { "execute" };
+        let mut message = format!("{{\"{execute}\": {}", Value::from(&*call.name));
+        if !call.arguments.is_empty() {
+            message += &format!(", \"arguments\": {}", Value::from(call.arguments.clone()));
+        }
+        eprintln!("{}", Layout { colour: false, ..self.layout }.apply(&(message + "}")));
+    }
+
+    /// What is wrong here, and not at the server.
+    pub(crate) fn problem(&self, problem: &str) {
+        eprintln!("error: {problem}");
+    }
+
+    /// Whoever read the output may be gone: there is nobody to tell then.
+    fn line(&self, text: &str) {
+        let mut output = io::stdout().lock();
+        let _ = output.write_all(format!("{text}\n").as_bytes()).and_then(|()| output.flush());
+    }
+}
+
+fn text_of(raw: &Raw) -> &str {
+    raw.as_str().unwrap_or("\"not UTF-8\"")
+}

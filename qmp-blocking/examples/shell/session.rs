@@ -1,0 +1,219 @@
+//! What a line does.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use qmp_blocking::commands::{HumanMonitorCommand, Quit};
+use qmp_blocking::{Client, Command, Error, Request};
+use serde_json::{Map, Value, json};
+
+use crate::options::Options;
+use crate::parse::{self, Call};
+use crate::print::Printer;
+
+/// How a line ended, from good to bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Outcome {
+    Done,
+    /// The server has ended, as it was told to.
+    Over,
+    /// The server answered with an error.
+    Failed,
+    /// The line makes no sense, or was not sent.
+    Misused,
+    /// The connection is lost.
+    Lost,
+}
+
+impl Outcome {
+    pub(crate) fn exit_code(self) -> ExitCode {
+        ExitCode::from(match self {
+            Self::Done | Self::Over => 0,
+            Self::Failed => 1,
+            Self::Misused | Self::Lost => 2,
+        })
+    }
+
+    /// Whether nothing more can be done.
+    pub(crate) fn ends(self) -> bool {
+        matches!(self, Self::Over | Self::Lost)
+    }
+}
+
+/// A connection, and what is kept from one line to the next.
+pub(crate) struct Session {
+    pub(crate) client: Client,
+    pub(crate) printer: Arc<Printer>,
+    hmp: bool,
+    verbose: bool,
+    /// The processor that the human monitor is about, once it was chosen.
+    cpu: Option<i64>,
+    /// One that has begun.
+    transaction: Option<Transaction>,
+}
+
+/// Some commands that are sent as one, or not at all.
+#[derive(Default)]
+struct Transaction {
+    actions: Vec<Value>,
+    /// Something in it makes no sense.
+    broken: bool,
+}
+
+impl Session {
+    pub(crate) fn new(client: Client, printer: Printer, options: &Options) -> Self {
+        let (hmp, verbose) = (options.hmp, options.verbose);
+        Self { client, printer: Arc::new(printer), hmp, verbose, cpu: None, transaction: None }
+    }
+
+    /// Shows events from now on as they come.
+    pub(crate) fn show_events(&self) {
+        if !self.hmp {
+            let printer = self.printer.clone();
+            self.client.on_any_event(move |event| printer.event(&event)).detach();
+        }
+    }
+
+    pub(crate) fn in_transaction(&self) -> bool {
+        self.transaction.is_some()
+    }
+
+    pub(crate) fn abandon_transaction(&mut self) {
+        self.transaction = None;
+    }
+
+    /// At the end of all lines: whether one is missing.
+    pub(crate) fn finish(&self) -> Outcome {
+        match self.in_transaction() {
+            true => self.misused("the transaction has no end"),
+            false => Outcome::Done,
+        }
+    }
+
+    pub(crate) fn execute(&mut self, line: &str) -> Outcome {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            // Who only presses Enter may want to know whether anybody is there.
+            return self.client.close_reason().map_or(Outcome::Done, |_| self.lost());
+        }
+        if self.hmp {
+            return self.execute_human(line);
+        }
+        match self.read(line) {
+            Ok(Some(call)) => self.send(call),
+            Ok(None) => Outcome::Done,
+            Err(problem) => self.misused(&problem),
+        }
+    }
+
+    /// The command that a line asks for; none while a transaction goes on.
+    fn read(&mut self, line: &str) -> Result<Option<Call>, String> {
+        let mut line = line;
+        if let Some(rest) = line.strip_prefix("transaction(") {
+            self.transaction = Some(Transaction::default());
+            line = rest;
+        }
+        let Some(transaction) = &mut self.transaction else { return parse::call(line).map(Some) };
+        let mut words = parse::words(line);
+        let ends = words.last() == Some(&")");
+        if ends {
+            words.pop();
+        }
+        let read = transaction.read(&words);
+        if !ends {
+            return read.map(|()| None);
+        }
+        let transaction = self.transaction.take().unwrap_or_default();
+        read.and_then(|()| transaction.call()).map(Some)
+    }
+
+    fn send(&self, call: Call) -> Outcome {
+        if self.verbose {
+            self.printer.sent(&call);
+        }
+        let Call { name, arguments, out_of_band } = call;
+        let quits = name == Quit::NAME;
+        let request = Request::new(name).arguments((!arguments.is_empty()).then_some(arguments));
+        let request = if out_of_band { request.out_of_band() } else { request };
+        let outcome = self.client.execute_request(request);
+        // Events that came before the reply are shown before it. A terminal may keep one back.
+        let _ = self.client.wait_idle(Duration::from_secs(1));
+        match outcome {
+            Ok(returned) => {
+                self.printer.returned(&returned);
+                if quits { self.over() } else { Outcome::Done }
+            }
+            Err(error) => self.failed(error),
+        }
+    }
+
+    fn execute_human(&mut self, line: &str) -> Outcome {
+        let cpu = line.strip_prefix("cpu ").map(|number| number.trim().parse());
+        let (command_line, cpu_index) = match cpu {
+            // Each command has a processor of its own, so the choice is kept here.
+            Some(Ok(cpu)) => ("info version", Some(cpu)),
+            Some(Err(_)) => return self.misused("cpu takes a number"),
+            None => (line, self.cpu),
+        };
+        let command = HumanMonitorCommand { command_line, cpu_index };
+        match self.client.execute(&command) {
+            Ok(_) if cpu.is_some() => self.cpu = cpu_index,
+            Ok(text) => self.printer.text(&text),
+            // It ends before it can say so.
+            Err(Error::Unanswered(_)) if matches!(line, "quit" | "q") => return self.over(),
+            Err(error) => return self.failed(error),
+        }
+        if matches!(line, "quit" | "q") { self.over() } else { Outcome::Done }
+    }
+
+    fn failed(&self, error: Error) -> Outcome {
+        match error {
+            Error::Command(error) => {
+                self.printer.error(&error);
+                Outcome::Failed
+            }
+            _ if self.client.close_reason().is_some() => self.lost(),
+            error => self.misused(&error.to_string()),
+        }
+    }
+
+    fn misused(&self, problem: &str) -> Outcome {
+        self.printer.problem(problem);
+        Outcome::Misused
+    }
+
+    fn lost(&self) -> Outcome {
+        self.printer.problem(&self.client.closed().to_string());
+        Outcome::Lost
+    }
+
+    /// The end was asked for: what comes with it is shown.
+    fn over(&self) -> Outcome {
+        self.client.closed();
+        let _ = self.client.wait_idle(Duration::from_secs(1));
+        Outcome::Over
+    }
+}
+
+impl Transaction {
+    fn read(&mut self, words: &[&str]) -> Result<(), String> {
+        let Some((name, pairs)) = words.split_first() else { return Ok(()) };
+        match parse::arguments(pairs) {
+            Ok(data) => self.actions.push(json!({"type": name, "data": data})),
+            Err(problem) => {
+                self.broken = true;
+                return Err(format!("{problem}; the transaction will not be sent"));
+            }
+        }
+        Ok(())
+    }
+
+    fn call(self) -> Result<Call, String> {
+        if self.broken {
+            return Err("the transaction was not sent".to_owned());
+        }
+        let arguments = Map::from_iter([("actions".to_owned(), Value::Array(self.actions))]);
+        Ok(Call { name: "transaction".to_owned(), arguments, out_of_band: false })
+    }
+}

@@ -1,0 +1,304 @@
+//! The example `shell`, in a pipe and with `-e`. `shell_at_terminal.rs` has the rest.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
+
+use std::io::Write;
+use std::os::fd::OwnedFd;
+use std::process::{Command, Stdio};
+use std::thread;
+
+use qmp_blocking::server::{Machine, Server};
+use qmp_blocking::{CommandError, Empty, Raw};
+use qmp_proto::trace::Trace;
+use qmp_tests::example::program;
+use qmp_tests::qemu::{Monitor, Setup, within};
+use serde_json::{Value, json};
+
+/// What a shell said, and its exit status.
+#[derive(Debug)]
+struct Said {
+    output: String,
+    errors: String,
+    code: i32,
+}
+
+impl Said {
+    fn lines(&self) -> Vec<&str> {
+        self.output.lines().collect()
+    }
+}
+
+/// Runs a shell to its end.
+#[track_caller]
+fn shell(arguments: &[&str], input: &str) -> Said {
+    let mut command = Command::new(program("shell"));
+    command.args(arguments).env_remove("QMP_SOCKET");
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let input = input.to_owned();
+    // One that has read enough does not take the rest.
+    let writing = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
+    let said = within(move || child.wait_with_output()).unwrap();
+    writing.join().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    let code = said.status.code().expect("an exit status");
+    Said { output: text(said.stdout), errors: text(said.stderr), code }
+}
+
+/// A machine that says what it was told.
+fn echo() -> (Server, String) {
+    let mut machine = Machine::new();
+    machine.on("echo", |_, arguments: &Raw| Ok(arguments.clone()));
+    machine.on("transaction", |_, arguments: &Raw| Ok(arguments.clone()));
+    machine.on("pretty", |_, _| {
+        Ok(Raw::from_static("{\r\n    \"a\": [\r\n    ],\r\n \"b\": 0.10\r\n}"))
+    });
+    machine.on("fail", |_, _| -> Result<Empty, _> { Err(CommandError::generic("no \"luck\"")) });
+    machine.on("human-monitor-command", |_, arguments| {
+        let arguments: Value = arguments.parse()?;
+        Ok(format!("{}: {}\r\n", arguments["cpu-index"], arguments["command-line"]))
+    });
+    serve(machine)
+}
+
+fn serve(machine: Machine<OwnedFd>) -> (Server, String) {
+    let server = Server::bind("tcp:127.0.0.1:0", machine).unwrap();
+    let address = server.address().to_string();
+    (server, address)
+}
+
+/// Lines and what they mean as arguments.
+fn meanings() -> Vec<(&'static str, Value)> {
+    vec![
+        ("", json!({})),
+        ("a=1 b=-2 c=0.5 d=1e3", json!({"a": 1, "b": -2, "c": 0.5, "d": 1000.0})),
+        ("a=18446744073709551615", json!({"a": u64::MAX})),
+        ("a=true b=False c=null d=TRUE", json!({"a": true, "b": false, "c": null, "d": true})),
+        (
+            "a=text b=1x c=007 d=0x10 e=-",
+            json!({"a": "text", "b": "1x", "c": "007", "d": "0x10", "e": "-"}),
+        ),
+        (r#"a="1" b='true' c='' d="x y""#, json!({"a": "1", "b": "true", "c": "", "d": "x y"})),
+        (r#"a="\u00fc\n\"" b='it\'s "it"'"#, json!({"a": "ü\n\"", "b": "it's \"it\""})),
+        ("a=b=c d=x:[1] e=[::1]x", json!(null)),
+        ("a=b=c d=x:[1", json!({"a": "b=c", "d": "x:[1"})),
+        ("a.b=1 a.c.d=x e=2", json!({"a": {"b": 1, "c": {"d": "x"}}, "e": 2})),
+        (
+            r#"a={"b": [1, {"c": "} ]"}], "d": null} e=[]"#,
+            json!({"a": {"b": [1, {"c": "} ]"}], "d": null}, "e": []}),
+        ),
+        (
+            r#"a={'b':True,'c':[False, None, 'x "y"']}"#,
+            json!({"a": {"b": true, "c": [false, null, "x \"y\""]}}),
+        ),
+        (r#"a={"b": 1} a.c=2"#, json!({"a": {"b": 1, "c": 2}})),
+        ("file=/a\\ b=ü", json!({"file": "/a\\", "b": "ü"})),
+    ]
+}
+
+#[test]
+fn lines_mean_what_one_expects() {
+    let (_server, address) = echo();
+    let meanings: Vec<_> =
+        meanings().into_iter().filter(|(_, meaning)| !meaning.is_null()).collect();
+    let input: String = meanings.iter().map(|(line, _)| format!("  echo   {line}  \n")).collect();
+    let said = shell(&[&address], &input);
+    assert_eq!((said.code, &*said.errors), (0, ""));
+    assert_eq!(said.lines().len(), meanings.len(), "{said:?}");
+    for (reply, (line, meaning)) in said.lines().into_iter().zip(meanings) {
+        let reply: Value = serde_json::from_str(reply).unwrap();
+        assert_eq!(reply, json!({ "return": meaning }), "{line}");
+    }
+}
+
+#[test]
+fn lines_of_no_sense_are_told_and_not_sent() {
+    let (_server, address) = echo();
+    for (line, problem) in [
+        ("echo a", "a is no KEY=VALUE"),
+        ("echo a=1 a=2", "a is given twice"),
+        ("echo a.b=1 a=2", "a is given twice"),
+        ("echo a=1 a.b=2", "a.b: a has a value already, so it has no members"),
+        ("echo =1", "= names no member"),
+        ("echo a.=1", "a.= names no member"),
+        (
+            "echo a=[::1]",
+            "[::1] is no JSON (expected value at line 1 column 2); quote it if it is a text",
+        ),
+        ("echo a='b", "'b does not end with the ' that ends the text"),
+        ("echo a='b'c", "'b'c does not end with the ' that ends the text"),
+        (
+            r#"{"execute": "echo", "more": 1}"#,
+            "unknown field `more`, expected one of `execute`, `exec-oob`, `arguments`, `id` at line 1 column 26",
+        ),
+        ("{}", "a command has either \"execute\" or \"exec-oob\""),
+    ] {
+        let said = shell(&[&address], &format!("{line}\necho a=9\n"));
+        assert_eq!(said.errors, format!("error: {problem}\n"), "{line}");
+        // The others go on, and it is not forgotten.
+        assert_eq!((said.code, said.lines()), (2, vec![r#"{"return": {"a": 9}}"#]), "{line}");
+    }
+}
+
+#[test]
+fn messages_are_one_line_each_in_a_pipe_or_indented_on_request() {
+    let (_server, address) = echo();
+    let said =
+        shell(&[&address], "pretty\nfail\n# a comment\n\n{\"execute\": \"echo\", \"id\": 7}\n");
+    let fail = r#"{"error": {"class": "GenericError", "desc": "no \"luck\""}}"#;
+    assert_eq!(said.lines(), [r#"{"return": {"a": [], "b": 0.10}}"#, fail, r#"{"return": {}}"#]);
+    assert_eq!((said.code, &*said.errors), (1, ""));
+    let said = shell(&["-p", &address], "pretty\n");
+    let lines =
+        ["{", "    \"return\": {", "        \"a\": [],", "        \"b\": 0.10", "    }", "}"];
+    assert_eq!(said.lines(), lines);
+    let said = shell(&["-v", &address], "echo a=1\nstop\n");
+    let sent = "{\"execute\": \"echo\", \"arguments\": {\"a\": 1}}\n{\"execute\": \"stop\"}\n";
+    assert_eq!(said.errors, sent);
+}
+
+#[test]
+fn scripts_get_what_is_returned_and_a_status() {
+    let (_server, address) = echo();
+    let said = shell(&[&address, "-e", "echo a=1", "--execute", "query-status"], "stop\n");
+    let status = r#"{"status": "prelaunch", "singlestep": false, "running": false}"#;
+    assert_eq!((said.lines(), said.code), (vec![r#"{"a": 1}"#, status], 0));
+    // The first that fails is the last.
+    let said = shell(&[&address, "-e", "fail", "-e", "echo"], "");
+    assert_eq!((&*said.output, said.code), ("", 1));
+    assert_eq!(said.errors, "error: GenericError: no \"luck\"\n");
+    let said = shell(&[&address, "-e", "echo a", "-e", "echo"], "");
+    assert_eq!((&*said.output, said.code), ("", 2));
+    for wrong in [&["--nonsense"][..], &[], &[&*address, &*address], &["nonsense:x,y"], &["-e"]] {
+        let said = shell(wrong, "");
+        assert_eq!((said.code, &*said.output), (2, ""), "{wrong:?}");
+        assert!(said.errors.starts_with("error: "), "{said:?}");
+    }
+    let said = shell(&["--help"], "");
+    assert!(said.code == 0 && said.output.starts_with("usage: "), "{said:?}");
+}
+
+#[test]
+fn a_transaction_goes_out_whole_or_not_at_all() {
+    let (_server, address) = echo();
+    let both = json!({"return": {"actions": [
+        {"type": "a", "data": {"x": {"y": 1}}}, {"type": "b", "data": {}}]}});
+    for input in ["transaction(\na x.y=1\n\nb\n)\n", "transaction( a x.y=1\nb )\n"] {
+        let said = shell(&[&address], input);
+        assert_eq!(said.code, 0, "{said:?}");
+        assert_eq!(serde_json::from_str::<Value>(&said.output).unwrap(), both, "{input}");
+    }
+    let said = shell(&[&address], "transaction(\na x\nb\n)\necho\n");
+    let problems = "error: x is no KEY=VALUE; the transaction will not be sent\n\
+        error: the transaction was not sent\n";
+    assert_eq!((&*said.errors, said.lines(), said.code), (problems, vec![r#"{"return": {}}"#], 2));
+    let said = shell(&[&address], "transaction( a x )\necho\n");
+    assert_eq!((said.lines(), said.code), (vec![r#"{"return": {}}"#], 2));
+    let said = shell(&[&address], "transaction( a\n");
+    assert_eq!((&*said.errors, said.code), ("error: the transaction has no end\n", 2));
+}
+
+#[test]
+fn events_are_shown_in_their_place() {
+    let (_server, address) = echo();
+    let said = shell(&[&address], "cont\nstop\nquit\necho\n");
+    let without_time = |line: &str| {
+        let mut message: Value = serde_json::from_str(line).unwrap();
+        message.as_object_mut().unwrap().remove("timestamp");
+        message
+    };
+    let lines: Vec<_> = said.lines().into_iter().map(without_time).collect();
+    let done = json!({"return": {}});
+    let shutdown =
+        json!({"event": "SHUTDOWN", "data": {"guest": false, "reason": "host-qmp-quit"}});
+    let expected = [
+        json!({"event": "RESUME"}),
+        done.clone(),
+        json!({"event": "STOP"}),
+        done.clone(),
+        shutdown,
+        done,
+    ];
+    assert_eq!(lines, expected);
+    // Nothing comes after the end that was asked for.
+    assert_eq!((&*said.errors, said.code), ("", 0));
+    assert!(said.output.starts_with(r#"{"timestamp": {"seconds": "#), "{said:?}");
+}
+
+#[test]
+fn human_commands_are_passed_through() {
+    let (_server, address) = echo();
+    let said = shell(&["--hmp", &address], "info status\ncpu 3\ninfo  registers\ncpu x\n");
+    assert_eq!(said.lines(), [r#"null: "info status""#, r#"3: "info  registers""#]);
+    assert_eq!((&*said.errors, said.code), ("error: cpu takes a number\n", 2));
+}
+
+#[test]
+fn a_server_that_goes_away_is_told() {
+    let mut machine = Machine::new();
+    machine.on("die", |vm, _| {
+        vm.end();
+        Ok(Empty {})
+    });
+    let (_server, address) = serve(machine);
+    let said = shell(&[&address], "die\nquery-status\nquery-status\n");
+    assert_eq!((said.lines(), said.code), (vec![r#"{"return": {}}"#], 2));
+    assert_eq!(said.errors.lines().count(), 1, "{said:?}");
+}
+
+#[test]
+fn c21_the_log_has_no_secrets() {
+    let (_server, address) = echo();
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("log");
+    let arguments = ["--log", log.to_str().unwrap(), &address, "-e", "echo password=s3cret a=kept"];
+    assert_eq!(shell(&arguments, "").code, 0);
+    let text = std::fs::read_to_string(log).unwrap();
+    assert!(!text.contains("s3cret") && text.contains("kept"), "{text}");
+    assert!(text.parse::<Trace>().unwrap().is_redacted());
+}
+
+#[test]
+fn it_drives_qemu() {
+    let Some(setup) = Setup::q35() else { return };
+    let mut server = setup.args(["-device", "qemu-xhci"]).monitor(Monitor::Unix).start();
+    let address = server.address().to_string();
+    let path = address.strip_prefix("unix:").unwrap();
+    let said = shell(&[&address, "-e", "device_add driver=usb-kbd id=k0", "--hmp"], "");
+    assert_eq!(said.code, 0, "{said:?}");
+    let said = shell(
+        &[path],
+        "device_add driver=usb-kbd id=k0\n\
+        blockdev-add driver=raw node-name=n0 file.driver=null-co file.size=1024\n\
+        transaction( block-dirty-bitmap-add node=n0 name=b0 )\n\
+        device_del id=k0\n{\"exec-oob\": \"query-yank\"}\n",
+    );
+    assert_eq!((said.code, &*said.errors), (0, ""), "{said:?}");
+    assert_eq!(said.lines()[..3], [r#"{"return": {}}"#; 3]);
+    assert!(said.output.contains("query-yank") || said.output.contains("monitor0"), "{said:?}");
+    let said = shell(&[&address, "-e", "query-named-block-nodes flat=true"], "");
+    let nodes: Value = serde_json::from_str(&said.output).unwrap();
+    let bitmaps = nodes.as_array().unwrap().iter().find_map(|node| node.get("dirty-bitmaps"));
+    assert_eq!(bitmaps.unwrap()[0]["name"], "b0");
+    let said =
+        shell(&["--hmp", &address, "-e", "info status", "-e", "cpu 0", "-e", "info cpus"], "");
+    assert!(said.code == 0 && said.output.starts_with("VM status: paused"), "{said:?}");
+    assert!(said.output.contains("CPU #0"), "{said:?}");
+    let said = shell(&["--hmp", &address, "-e", "cpu 77"], "");
+    assert!(said.code == 1 && said.errors.contains("cpu-index"), "{said:?}");
+    assert_eq!(shell(&["--hmp", &address, "-e", "quit"], "").code, 0);
+    assert!(server.wait().success());
+}
+
+#[test]
+fn it_starts_a_qemu_and_ends_it() {
+    if Setup::bare().is_none() {
+        return;
+    }
+    let qemu = ["--start", "qemu-system-x86_64", "-machine", "none", "-display", "none", "-S"];
+    for (lines, code) in [("query-status\nquit\n", 0), ("query-status\n", 0), ("x\nquit\n", 1)] {
+        assert_eq!(shell(&qemu, lines).code, code, "{lines}");
+    }
+    let said = shell(&["--start", "/nonexistent/qemu"], "");
+    assert!(said.code == 2 && said.errors.contains("/nonexistent/qemu"), "{said:?}");
+}
