@@ -6,7 +6,7 @@
 //! ```
 //!
 //! ```text
-//! 0: ready, ["oob"]
+//! 0: ready
 //! 0: {"status": "running", "singlestep": false, "running": true}
 //! 0: SHUTDOWN
 //! 0: the server closed the connection
@@ -70,7 +70,7 @@ fn go_on(stream: &mut UnixStream, protocol: &mut Connection, tell: impl Fn(Outpu
 
 fn describe(output: Output) -> String {
     match output {
-        Output::Ready(greeting) => format!("ready, {:?}", greeting.capabilities),
+        Output::Ready(_greeting) => "ready".to_owned(),
         Output::Reply(_, Ok(returned)) => returned.as_str().unwrap_or("not UTF-8").to_owned(),
         Output::Event(event) => event.name().to_owned(),
         Output::Closed(reason) => reason.to_string(),

@@ -246,7 +246,7 @@ fn mio_loop_listens_to_several_monitors_at_once() {
     let mut begun: Vec<_> = (0..4).map(|_| example.line()).collect();
     begun.sort();
     for (number, lines) in ["0: ", "1: "].iter().zip(begun.chunks(2)) {
-        assert_eq!(lines[0], format!(r#"{number}ready, ["oob"]"#));
+        assert_eq!(lines[0], format!("{number}ready"));
         assert!(lines[1].starts_with(&format!(r#"{number}{{"status": "prelaunch""#)), "{lines:?}");
     }
     let at = Timestamp { seconds: 1_267_061_043, microseconds: 0 };
@@ -267,7 +267,7 @@ fn mio_loop_listens_to_a_qemu() {
     let mut server = setup.monitor(Monitor::Unix).monitor(Monitor::Unix).start();
     let path = server.address().to_string();
     let example = Example::start("mio_loop", &[path.strip_prefix("unix:").unwrap()]);
-    assert_eq!(example.line(), r#"0: ready, ["oob"]"#);
+    assert_eq!(example.line(), "0: ready");
     assert!(example.line().contains("prelaunch"));
     patient().connect(&server.addresses()[1]).unwrap().execute(&Quit).unwrap();
     assert_eq!(told(example), ["0: SHUTDOWN", "0: the server closed the connection"]);

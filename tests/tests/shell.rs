@@ -3,14 +3,14 @@
 
 use std::io::Write;
 use std::os::fd::OwnedFd;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use qmp_blocking::server::{Machine, Server};
 use qmp_blocking::{CommandError, Empty, Raw};
 use qmp_proto::trace::Trace;
 use qmp_tests::example::program;
-use qmp_tests::qemu::{Monitor, Setup, within};
+use qmp_tests::qemu::{Monitor, Setup, find, within};
 use serde_json::{Value, json};
 
 /// What a shell said, and its exit status.
@@ -301,4 +301,29 @@ fn it_starts_a_qemu_and_ends_it() {
     }
     let said = shell(&["--start", "/nonexistent/qemu"], "");
     assert!(said.code == 2 && said.errors.contains("/nonexistent/qemu"), "{said:?}");
+}
+
+/// A process that is ended with the test.
+struct Guarded(Child);
+
+impl Drop for Guarded {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn c23_it_talks_to_a_guest_agent() {
+    let Some(program) = find("qemu-ga") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("ga.sock").to_str().unwrap().to_owned();
+    let mut agent = Command::new(program);
+    agent.args(["-m", "unix-listen", "-p", &socket, "-t"]).arg(folder.path());
+    let _agent = Guarded(agent.stdin(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+    let said = shell(&["--agent", &socket], "guest-ping\nguest-nonsense\nguest-sync id=7\n");
+    assert_eq!((said.code, &*said.errors), (1, ""));
+    let lines = said.lines();
+    assert_eq!((lines[0], lines[2]), (r#"{"return": {}}"#, r#"{"return": 7}"#));
+    assert!(lines[1].contains("CommandNotFound"), "{said:?}");
 }

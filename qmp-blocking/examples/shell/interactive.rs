@@ -4,11 +4,12 @@ use std::error::Error;
 use std::path::Path;
 use std::thread;
 
-use qmp_blocking::Client;
 use qmp_blocking::commands::{HumanMonitorCommand, QueryQmpSchema};
+use qmp_blocking::{Client, Request};
 use rustyline::error::ReadlineError;
 use rustyline::history::FileHistory;
 use rustyline::{CompletionType, Config, Editor};
+use serde_json::Value;
 
 use crate::complete::Completion;
 use crate::history;
@@ -90,9 +91,20 @@ fn completion(client: &Client, options: &Options) -> Completion {
     if options.hmp {
         return Completion { human: Some(human_commands(client)), ..Completion::default() };
     }
+    if options.agent {
+        let commands = agent_commands(client).unwrap_or_default();
+        return Completion { schema: Schema::of_names(commands), ..Completion::default() };
+    }
     let schema = client.execute(&QueryQmpSchema).ok();
     let schema = schema.and_then(|json| Schema::new(json.as_bytes()).ok());
     Completion { schema: schema.unwrap_or_default(), ..Completion::default() }
+}
+
+/// From `guest-info`, which says nothing of arguments.
+fn agent_commands(client: &Client) -> Option<Vec<String>> {
+    let info: Value = client.execute_request(Request::new("guest-info")).ok()?.parse().ok()?;
+    let commands = info["supported_commands"].as_array()?.iter();
+    Some(commands.filter_map(|command| command["name"].as_str().map(str::to_owned)).collect())
 }
 
 /// From the lines of `help`, which begin with `NAME` or `NAME|SHORT`, and those of `info`.

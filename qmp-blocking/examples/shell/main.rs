@@ -6,6 +6,7 @@
 //!
 //! -e, --execute LINE  executes a line instead of asking for some; may be given several times
 //! -H, --hmp           lines are commands of the human monitor
+//! -N, --agent         the address is a guest agent's, not a monitor's
 //! -p, --pretty        JSON on many lines, also where it is short or goes into a pipe
 //! -v, --verbose       shows each command as it is sent, on standard error
 //! -l, --log FILE      records the session, its secrets replaced
@@ -55,7 +56,7 @@ use std::process::{Child, Command, ExitCode};
 
 use qmp_blocking::commands::Quit;
 use qmp_blocking::trace::Redaction;
-use qmp_blocking::{Builder, Client, Recording};
+use qmp_blocking::{Builder, Client, Dialect, Recording};
 
 use options::{Options, Target};
 use print::Printer;
@@ -90,7 +91,10 @@ fn run() -> Result<Outcome, Box<dyn Error>> {
 }
 
 fn connect(target: &Target, options: &Options) -> Result<(Client, Option<Child>), Box<dyn Error>> {
-    let mut builder = Builder::new().oob(true);
+    let mut builder = match options.agent {
+        true => Builder::new().dialect(Dialect::GuestAgent),
+        false => Builder::new().oob(true),
+    };
     if let Some(path) = &options.log {
         let recording = Recording::new(std::fs::File::create(path)?);
         builder = builder.record(recording.redacted(Redaction::default()));

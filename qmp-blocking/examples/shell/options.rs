@@ -17,6 +17,7 @@ the environment's QMP_SOCKET where there is none.
 
   -e, --execute LINE  execute a line instead of asking for some; may be given several times
   -H, --hmp           lines are commands of the human monitor
+  -N, --agent         the address is a guest agent's, not a monitor's
   -p, --pretty        JSON on many lines, also where it is short or goes into a pipe
   -v, --verbose       show each command as it is sent, on standard error
   -l, --log FILE      record the session, its secrets replaced
@@ -32,6 +33,7 @@ pub(crate) struct Options {
     pub(crate) target: Option<Target>,
     pub(crate) lines: Vec<String>,
     pub(crate) hmp: bool,
+    pub(crate) agent: bool,
     pub(crate) pretty: bool,
     pub(crate) verbose: bool,
     pub(crate) log: Option<PathBuf>,
@@ -52,6 +54,7 @@ impl Options {
                 Short('h') | Long("help") => return Ok(Self::default()),
                 Short('e') | Long("execute") => options.lines.push(parser.value()?.string()?),
                 Short('H') | Long("hmp") => options.hmp = true,
+                Short('N') | Long("agent") => options.agent = true,
                 Short('p') | Long("pretty") => options.pretty = true,
                 Short('v') | Long("verbose") => options.verbose = true,
                 Short('l') | Long("log") => options.log = Some(parser.value()?.into()),

@@ -13,7 +13,7 @@ pub(crate) struct Schema {
     entities: HashMap<String, Entity>,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 struct Entity {
     name: String,
@@ -47,6 +47,15 @@ impl Schema {
         let entities: Vec<Entity> = serde_json::from_slice(json)?;
         let named = |entity: Entity| (entity.name.clone(), entity);
         Ok(Self { entities: entities.into_iter().map(named).collect() })
+    }
+
+    /// Commands of which nothing but their names is known.
+    pub(crate) fn of_names(names: Vec<String>) -> Self {
+        let command = |name: String| {
+            let entity = Entity { meta_type: "command".to_owned(), ..Entity::default() };
+            (name.clone(), Entity { name, ..entity })
+        };
+        Self { entities: names.into_iter().map(command).collect() }
     }
 
     /// The names of all commands.

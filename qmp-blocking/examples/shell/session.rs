@@ -12,6 +12,9 @@ use crate::options::Options;
 use crate::parse::{self, Call};
 use crate::print::Printer;
 
+/// How long a guest agent that shuts its guest down may take to say why it does not.
+const SILENCE: Duration = Duration::from_secs(5);
+
 /// How a line ended, from good to bad.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Outcome {
@@ -46,6 +49,7 @@ pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) printer: Arc<Printer>,
     hmp: bool,
+    agent: bool,
     verbose: bool,
     /// The processor that the human monitor is about, once it was chosen.
     cpu: Option<i64>,
@@ -63,8 +67,9 @@ struct Transaction {
 
 impl Session {
     pub(crate) fn new(client: Client, printer: Printer, options: &Options) -> Self {
-        let (hmp, verbose) = (options.hmp, options.verbose);
-        Self { client, printer: Arc::new(printer), hmp, verbose, cpu: None, transaction: None }
+        let printer = Arc::new(printer);
+        let Options { hmp, agent, verbose, .. } = *options;
+        Self { client, printer, hmp, agent, verbose, cpu: None, transaction: None }
     }
 
     /// Shows events from now on as they come.
@@ -134,9 +139,13 @@ impl Session {
         }
         let Call { name, arguments, out_of_band } = call;
         let quits = name == Quit::NAME;
+        let may_be_silent = name == "guest-shutdown" || name.starts_with("guest-suspend-");
         let request = Request::new(name).arguments((!arguments.is_empty()).then_some(arguments));
         let request = if out_of_band { request.out_of_band() } else { request };
-        let outcome = self.client.execute_request(request);
+        let outcome = match self.agent && may_be_silent {
+            true => self.client.with_timeout(SILENCE).execute_request(request.no_reply()),
+            false => self.client.execute_request(request),
+        };
         // Events that came before the reply are shown before it. A terminal may keep one back.
         let _ = self.client.wait_idle(Duration::from_secs(1));
         match outcome {
