@@ -9,7 +9,7 @@ NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
 # How long each fuzz target runs.
 SECONDS = 60
 
-.PHONY: ci test shuttle lint no-std fuzz deny release-check
+.PHONY: ci test shuttle lint no-std fuzz deny release-check bench-check
 
 # Everything a change has to pass.
 ci:
@@ -34,6 +34,7 @@ lint:
 	cargo fmt --all --check
 	cargo fmt --manifest-path no-std-check/Cargo.toml --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
+	cargo fmt --manifest-path bench/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
 	cargo clippy -p qmp-client -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
@@ -59,3 +60,10 @@ deny:
 # For maintainers, before a release.
 release-check:
 	scripts/release-check
+
+# Instructions of the core's workloads, against limits 10 % above what they were: for maintainers, and no part of CI, since
+# the counts depend on the compiler and, a little, on the processor.
+bench-check:
+	scripts/install-valgrind
+	cargo run --release --quiet --manifest-path bench/Cargo.toml -p bench-core --bin bench-core --no-default-features -- \
+		check bench/core/limits.txt
