@@ -209,13 +209,19 @@ impl<F> Connection<F> {
     /// Take the outputs before the next call: what they hold is bounded by what one call was given
     /// and the one message that was unfinished before.
     pub fn handle_input(&mut self, bytes: &[u8]) {
-        let mut input = bytes;
         if self.phase == Phase::Greeting {
-            if let Err(speaker) = self.opening.read(&mut input) {
-                self.end(CloseReason::NotQmp(speaker));
-            }
+            return self.open(bytes);
         }
-        self.receive(input);
+        self.receive(bytes);
+    }
+
+    /// What comes first says who speaks.
+    #[inline(never)]
+    fn open(&mut self, mut input: &[u8]) {
+        match self.opening.read(&mut input) {
+            Ok(()) => self.receive(input),
+            Err(speaker) => self.end(CloseReason::NotQmp(speaker)),
+        }
     }
 
     /// Takes in the end of the stream.
@@ -245,11 +251,13 @@ impl<F> Connection<F> {
 
     /// What has happened, the oldest first. Call it until it gives `None`.
     pub fn poll_output(&mut self) -> Option<Output> {
-        let output = self.outputs.pop_front();
         if self.outputs.is_empty() {
-            self.outputs.shrink_to(KEPT_OUTPUTS);
+            if self.outputs.capacity() > KEPT_OUTPUTS {
+                self.outputs.shrink_to(KEPT_OUTPUTS);
+            }
+            return None;
         }
-        output
+        self.outputs.pop_front()
     }
 
     /// Whether no command waits for its turn and no reply is owed, those of cancelled commands, of the

@@ -134,10 +134,10 @@ impl CommandError {
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
         let mut error = Self::default();
         object::for_each_member(json, |name, value| {
-            let text = || object::string(value).unwrap_or(String::from_utf8_lossy(value));
+            let text = || object::string(value).unwrap_or_else(|| String::from_utf8_lossy(value));
             match name {
-                "class" => error.class = ErrorClass::from(&*text()),
-                "desc" => error.desc = text().into(),
+                b"class" => error.class = ErrorClass::from(&*text()),
+                b"desc" => error.desc = text().into(),
                 _ => {}
             }
         })?;

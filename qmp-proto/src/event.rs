@@ -1,12 +1,12 @@
 //! Something that happened at the server, decoded where it is used.
 
-use alloc::borrow::Cow;
 use core::{fmt, str};
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::decode::DecodeError;
+use crate::object;
 use crate::raw::Raw;
 use crate::text::{Span, Text};
 
@@ -61,29 +61,21 @@ impl Event {
         Self::from_parts(name.as_bytes(), data.map_or(b"", Raw::as_bytes), &timestamp)
     }
 
-    /// Keeps the parts of a message. `name` is the JSON string, `decoded` what it stands for.
-    pub(crate) fn keep(
-        text: &Text<'_>,
-        name: Span,
-        decoded: Cow<'_, str>,
-        data: Span,
-        timestamp: Span,
-    ) -> Self {
-        match decoded {
-            Cow::Borrowed(_) => {
-                let inner = Span::new(name.range().start + 1, name.range().end - 1);
-                let (bytes, [name, data, timestamp]) = text.keep([inner, data, timestamp]);
-                Self { bytes, name, data, timestamp }
-            }
-            Cow::Owned(decoded) => {
-                let bytes = text.bytes();
-                let (data, timestamp) = (&bytes[data.range()], &bytes[timestamp.range()]);
-                Self::from_parts(decoded.as_bytes(), data, timestamp)
-            }
+    /// Keeps the parts of a message. `None` where `name` is not a JSON string.
+    pub(crate) fn keep(text: &Text<'_>, name: Span, data: Span, timestamp: Span) -> Option<Self> {
+        let bytes = text.bytes();
+        let json = &bytes[name.range()];
+        if object::plain_string(json).is_none() {
+            let name = object::string(json)?;
+            let (data, timestamp) = (&bytes[data.range()], &bytes[timestamp.range()]);
+            return Some(Self::from_parts(name.as_bytes(), data, timestamp));
         }
+        let inner = Span::new(name.range().start + 1, name.range().end - 1);
+        let (bytes, [name, data, timestamp]) = text.keep([inner, data, timestamp]);
+        Some(Self { bytes, name, data, timestamp })
     }
 
-    /// No server writes an event's name with escapes, so this may copy.
+    /// No server writes an event's name with escapes, so this may copy once more.
     fn from_parts(name: &[u8], data: &[u8], timestamp: &[u8]) -> Self {
         let (name_end, data_end) = (name.len(), name.len() + data.len());
         Self {

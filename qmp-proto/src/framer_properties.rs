@@ -5,6 +5,8 @@
 use serde::de::IgnoredAny;
 
 use super::*;
+use crate::scanner::MAX_MEMBERS;
+use crate::text::Span;
 
 /// At most so many bytes are looked at or moved for each one that comes: it is looked for between
 /// messages, looked at, put into the buffer, moved when that grows, and when it is cut to size.
@@ -59,7 +61,8 @@ pub fn read<'a>(chunks: impl IntoIterator<Item = &'a [u8]>, limits: Limits) -> R
             }
             assert_eq!(framer.buffer.capacity(), 0, "the message's buffer was given away");
         };
-        assert!(framer.buffer.capacity() <= limits.message.min(2 * came), "memory");
+        let room = limits.message.min(LEAST_BUFFER.max(2 * came));
+        assert!(framer.buffer.capacity() <= room, "memory");
         assert!(framer.scanner.work.bytes <= WORK_PER_BYTE * came, "work");
         if let Err(violation) = end {
             return Reading { messages, end: Err(violation) };

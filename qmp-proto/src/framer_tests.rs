@@ -7,6 +7,7 @@ use proptest::prelude::*;
 
 use super::properties::{Limits, Mid, check, oracle, read};
 use super::*;
+use crate::scanner::MAX_MEMBERS;
 
 const WIDE: Limits = Limits { message: usize::MAX, depth: MAX_DEPTH };
 

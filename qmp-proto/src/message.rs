@@ -60,8 +60,8 @@ impl Greeting {
     fn read(json: &[u8]) -> Option<Self> {
         let mut greeting = Self::default();
         object::for_each_member(json, |name, value| match name {
-            "version" => greeting.version = version(value),
-            "capabilities" => greeting.capabilities = strings(value),
+            b"version" => greeting.version = version(value),
+            b"capabilities" => greeting.capabilities = strings(value),
             _ => {}
         })?;
         Some(greeting)
@@ -147,22 +147,21 @@ impl Message {
     pub(crate) fn read(frame: &Frame<'_, '_>) -> Result<Self, Violation> {
         let text = &frame.text;
         let envelope = Envelope::read(text.bytes(), frame.members)?;
-        let Envelope { greeting, success, error, event, id, data, timestamp } = envelope;
+        let Envelope { greeting, success, error, event, id, data, timestamp } = &envelope;
         // What a message is, is told by the one of these members that it has.
-        match (greeting, success, error, event) {
+        match (*greeting, *success, *error, *event) {
             (Some(greeting), None, None, None) => read_greeting(text, greeting),
             (None, Some(success), None, None) => Ok(Self::Reply(Reply {
-                id: read_id(text, id),
+                id: read_id(text, *id),
                 outcome: Ok(Raw::keep(text, success)),
             })),
             (None, None, Some(error), None) => {
                 let error = read_error(text, error)?;
-                Ok(Self::Reply(Reply { id: read_id(text, id), outcome: Err(error) }))
+                Ok(Self::Reply(Reply { id: read_id(text, *id), outcome: Err(error) }))
             }
             (None, None, None, Some(name)) => {
-                let decoded = object::string(&text.bytes()[name.range()]).ok_or(NOT_A_STRING)?;
                 let (data, timestamp) = (data.unwrap_or_default(), timestamp.unwrap_or_default());
-                Ok(Self::Event(Event::keep(text, name, decoded, data, timestamp)))
+                Event::keep(text, name, data, timestamp).map(Self::Event).ok_or(NOT_A_STRING)
             }
             _ => Err(NO_KIND),
         }
@@ -170,6 +169,7 @@ impl Message {
 }
 
 impl Envelope {
+    #[inline(never)]
     fn read(text: &[u8], members: &[Member]) -> Result<Self, Violation> {
         let mut envelope = Self::default();
         for member in members {
@@ -187,16 +187,19 @@ impl Envelope {
 
     /// The place of a member, if it is one that the protocol knows. Any string will do as a name.
     fn known(&mut self, name: &[u8]) -> Result<Option<&mut Option<Span>>, Violation> {
-        let [b'"', inner @ .., b'"'] = name else {
-            return Err(envelope("", "members named by strings"));
-        };
-        if !inner.contains(&b'\\') {
-            return Ok(self.by_name(inner));
+        match name {
+            // Most have no escapes. No name that is known has a backslash, so this tells one alike.
+            [b'"', inner @ .., b'"'] if self.by_name(inner).is_some() => Ok(self.by_name(inner)),
+            [b'"', inner @ .., b'"'] if inner.contains(&b'\\') => {
+                let decoded = object::string(name);
+                Ok(decoded.and_then(|name| self.by_name(name.as_bytes())))
+            }
+            [b'"', .., b'"'] => Ok(None),
+            _ => Err(envelope("", "members named by strings")),
         }
-        let decoded = object::string(name);
-        Ok(decoded.and_then(|name| self.by_name(name.as_bytes())))
     }
 
+    #[inline(always)]
     fn by_name(&mut self, name: &[u8]) -> Option<&mut Option<Span>> {
         match name {
             b"return" => Some(&mut self.success),
@@ -239,11 +242,29 @@ fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {
     .unwrap_or_else(|| ReplyId::Other(Raw::keep(text, span)))
 }
 
+/// Our ids have 16 digits, so these are taken by eights.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    digits.iter().try_fold(0u64, |number, byte| match byte {
-        b'0'..=b'9' => number.checked_mul(10)?.checked_add(u64::from(byte - b'0')),
-        _ => None,
+    let (eights, ones) = digits.split_at(digits.len() & !7);
+    let number = eights.chunks_exact(8).try_fold(0u64, |number, eight| {
+        number.checked_mul(100_000_000)?.checked_add(eight_digits(eight.try_into().ok()?)?)
+    })?;
+    ones.iter().try_fold(number, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
     })
+}
+
+/// Neighbours are joined to numbers of two digits, these to numbers of four, and so on.
+fn eight_digits(digits: [u8; 8]) -> Option<u64> {
+    const EACH: u64 = u64::from_ne_bytes([1; 8]);
+    let values = u64::from_le_bytes(digits) ^ (EACH * b'0' as u64);
+    // Above 9, a value either is 16 or more, or becomes so by 6 more; none overflows.
+    if (values | (values & EACH * 0x0F) + EACH * 6) & EACH * 0xF0 != 0 {
+        return None;
+    }
+    let twos = (values * 10 + (values >> 8)) & 0x00FF_00FF_00FF_00FF;
+    let fours = (twos * 100 + (twos >> 16)) & 0x0000_FFFF_0000_FFFF;
+    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
 }
 
 #[cfg(any(test, feature = "__fuzzing"))]

@@ -4,21 +4,23 @@ use alloc::borrow::Cow;
 
 use serde::Deserialize;
 
-use crate::framer::{Framer, MAX_DEPTH};
+use crate::scanner::{MAX_DEPTH, Scanner};
 
 /// Shows `visit` the name and the JSON text of each member. Names that do not decode are passed
 /// over. `None` where the text is no object.
-pub(crate) fn for_each_member(json: &[u8], mut visit: impl FnMut(&str, &[u8])) -> Option<()> {
-    let mut framer = Framer::new(json.len() + 1, MAX_DEPTH);
-    let mut rest = json;
-    let frame = framer.next(&mut rest).ok().flatten()?;
-    if !(json.starts_with(b"{") && rest.is_empty()) {
+pub(crate) fn for_each_member(json: &[u8], mut visit: impl FnMut(&[u8], &[u8])) -> Option<()> {
+    let mut scanner = Scanner::new(MAX_DEPTH);
+    let end = json.starts_with(b"{").then(|| scanner.scan(json, 0))?.ok()?;
+    if end != Some(json.len()) {
         return None;
     }
-    for member in frame.members {
+    for member in scanner.members() {
         let (name, value) = (member.name.trim(json), member.value.trim(json));
-        if let Some(name) = string(&json[name.range()]) {
-            visit(&name, &json[value.range()]);
+        let (name, value) = (&json[name.range()], &json[value.range()]);
+        if let Some(name) = plain_string(name) {
+            visit(name, value);
+        } else if let Some(name) = string(name) {
+            visit(name.as_bytes(), value);
         }
     }
     Some(())
@@ -28,5 +30,17 @@ pub(crate) fn for_each_member(json: &[u8], mut visit: impl FnMut(&str, &[u8])) -
 pub(crate) fn string(json: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
-    serde_json::from_slice(json).map(|Borrowed(string)| string).ok()
+    match plain_string(json) {
+        Some(text) => core::str::from_utf8(text).ok().map(Cow::Borrowed),
+        None => serde_json::from_slice(json).map(|Borrowed(string)| string).ok(),
+    }
+}
+
+/// The same, as bytes, for a string of printable ASCII without escapes: most are. `None` for any
+/// other.
+pub(crate) fn plain_string(json: &[u8]) -> Option<&[u8]> {
+    let [b'"', text @ .., b'"'] = json else {
+        return None;
+    };
+    text.iter().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')).then_some(text)
 }

@@ -50,9 +50,15 @@ impl Raw {
 
     /// Keeps `span` of a message.
     pub(crate) fn keep(text: &Text<'_>, span: Span) -> Self {
-        let (mut bytes, [kept]) = text.keep([span]);
-        bytes.truncate(kept.range().end);
-        Self { bytes: bytes.split_off(kept.range().start) }
+        // What most commands return.
+        if let b"{}" = &text.bytes()[span.range()] {
+            return Self::from_static("{}");
+        }
+        let (bytes, [kept]) = text.keep([span]);
+        match kept.range() == (0..bytes.len()) {
+            true => Self { bytes },
+            false => Self::part(&bytes, kept),
+        }
     }
 
     pub(crate) fn from_number(number: u64) -> Self {

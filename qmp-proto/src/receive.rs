@@ -11,6 +11,7 @@ use crate::no_reply::NoReply;
 use crate::output::{Output, Stray};
 use crate::raw::Raw;
 use crate::state::{Phase, Trigger};
+use crate::window::Flight;
 
 impl<F> Connection<F> {
     /// Reads messages until the bytes, or the connection, come to an end.
@@ -22,28 +23,42 @@ impl<F> Connection<F> {
                 }
                 self.synchronised();
             }
-            let message = match self.framer.next(&mut input) {
-                Ok(Some(frame)) => Message::read(&frame),
+            match self.framer.next(&mut input) {
+                Ok(Some(frame)) => {
+                    let message = Message::read(&frame);
+                    self.handle(message);
+                }
                 Ok(None) => break,
-                Err(violation) => Err(violation),
-            };
-            match message {
-                Ok(message) => self.handle_message(message),
                 Err(violation) => self.violation(violation),
             }
         }
     }
 
+    // Out of the way of pieces in which no message ends.
+    #[inline(never)]
+    fn handle(&mut self, message: Result<Message, Violation>) {
+        match message {
+            Ok(message) => self.handle_message(message),
+            Err(violation) => self.violation(violation),
+        }
+    }
+
     fn handle_message(&mut self, message: Message) {
-        match (message, self.phase) {
-            (Message::Greeting(greeting), Phase::Greeting) => self.negotiate(greeting),
-            (Message::Greeting(_), _) => self.violation(Violation::SecondGreeting),
-            // A previous client's, which QEMU sends to whoever is there: even before the greeting.
-            (Message::Reply(reply), Phase::Greeting) => self.stray(reply),
-            (_, Phase::Greeting) => self.end(CloseReason::NotQmp(NotQmp::OtherJson)),
-            (Message::Event(event), _) => self.handle_event(event),
-            (Message::Reply(reply), Phase::Negotiating) => self.handle_reply_to_handshake(reply),
-            (Message::Reply(reply), _) => self.handle_reply(reply),
+        match message {
+            Message::Greeting(greeting) => match self.phase {
+                Phase::Greeting => self.negotiate(greeting),
+                _ => self.violation(Violation::SecondGreeting),
+            },
+            Message::Reply(reply) => match self.phase {
+                // A previous client's, which QEMU sends to whoever is there: even before the greeting.
+                Phase::Greeting => self.stray(reply),
+                Phase::Negotiating => self.handle_reply_to_handshake(reply),
+                _ => self.handle_reply(reply),
+            },
+            Message::Event(event) => match self.phase {
+                Phase::Greeting => self.end(CloseReason::NotQmp(NotQmp::OtherJson)),
+                _ => self.handle_event(event),
+            },
         }
     }
 
@@ -100,10 +115,10 @@ impl<F> Connection<F> {
             return self.handle_reply_of_agent(reply);
         }
         match (&reply.id, &reply.outcome) {
-            (ReplyId::Number(id), _) if self.is_ours(*id) => {
+            (ReplyId::Number(id), outcome) if self.is_ours(*id) => {
                 self.attributed = false;
-                match self.window.get(*id) {
-                    Some(_) => self.settle(*id, reply.outcome),
+                match self.window.leave(*id, outcome.is_ok()) {
+                    Some(flight) => self.settle(flight, reply.outcome),
                     None => self.stray(reply),
                 }
             }
@@ -117,9 +132,11 @@ impl<F> Connection<F> {
     fn handle_reply_of_agent(&mut self, reply: Reply) {
         match (&reply.id, self.window.two_begun(self.wire.position())) {
             (ReplyId::Absent, [Some(id), _]) => {
-                let failed = reply.outcome.is_err();
-                self.settle(id, reply.outcome);
-                if failed {
+                let success = reply.outcome.is_ok();
+                if let Some(flight) = self.window.leave(id, success) {
+                    self.settle(flight, reply.outcome);
+                }
+                if !success {
                     self.fall_out_of_step();
                 }
             }
@@ -135,7 +152,9 @@ impl<F> Connection<F> {
         match (reply.outcome, begun) {
             (outcome @ Err(_), [Some(id), None]) if !self.attributed => {
                 self.attributed = true;
-                self.settle(id, outcome);
+                if let Some(flight) = self.window.leave(id, false) {
+                    self.settle(flight, outcome);
+                }
             }
             (Err(error), [Some(_), Some(_)]) if !self.attributed => {
                 self.violation(Violation::UnattributableError(error));
@@ -144,10 +163,8 @@ impl<F> Connection<F> {
         }
     }
 
-    fn settle(&mut self, id: u64, outcome: Result<Raw, CommandError>) {
-        let Some(flight) = self.window.leave(id, outcome.is_ok()) else {
-            return;
-        };
+    /// A command that has left the window ends with this.
+    fn settle(&mut self, flight: Flight, outcome: Result<Raw, CommandError>) {
         if flight.quit && outcome.is_err() {
             self.shutting_down = false;
         }
@@ -156,7 +173,7 @@ impl<F> Connection<F> {
                 Ok(_) if flight.no_reply => Ok(NoReply::Returned.into()),
                 outcome => outcome.map_err(ExecuteError::Command),
             };
-            self.outputs.push_back(Output::Reply(CommandId(id), outcome));
+            self.outputs.push_back(Output::Reply(CommandId(flight.id), outcome));
         }
         self.close_if_drained();
     }

@@ -34,15 +34,16 @@ impl Span {
     }
 
     /// The same span without JSON's white space at its ends.
-    pub(crate) fn trim(mut self, text: &[u8]) -> Self {
-        let is_space = |byte: u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
-        while self.start < self.end && is_space(text[self.start]) {
-            self.start += 1;
+    pub(crate) fn trim(self, text: &[u8]) -> Self {
+        let mut rest = &text[self.range()];
+        while let [b' ' | b'\t' | b'\r' | b'\n', inner @ ..] = rest {
+            rest = inner;
         }
-        while self.start < self.end && is_space(text[self.end - 1]) {
-            self.end -= 1;
+        let start = self.end - rest.len();
+        while let [inner @ .., b' ' | b'\t' | b'\r' | b'\n'] = rest {
+            rest = inner;
         }
-        self
+        Self { start, end: start + rest.len() }
     }
 }
 

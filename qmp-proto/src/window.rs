@@ -105,8 +105,11 @@ impl Window {
 
     /// A reply came. After an error to `quit` the machine lives on, and sending too.
     pub(crate) fn leave(&mut self, id: u64, success: bool) -> Option<Flight> {
-        let at = self.find(id)?;
-        let flight = self.flights.remove(at)?;
+        let flight = match self.find(id)? {
+            // In order, as a rule.
+            0 => self.flights.pop_front()?,
+            at => self.flights.remove(at)?,
+        };
         self.in_band -= usize::from(!flight.out_of_band);
         self.descriptors -= usize::from(flight.descriptor);
         if flight.quit && !success {

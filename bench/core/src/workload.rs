@@ -68,11 +68,26 @@ impl Workload {
         }
         let data = self.data();
         for _ in 0..rounds {
-            let mut reader = self.reader(data.replies);
-            let messages: usize =
-                counted(|| data.bytes.chunks(self.chunk).map(|piece| reader.read(piece)).sum());
+            let messages = self.read(&data);
             assert_eq!(messages, data.messages, "{self:?}: not as many messages as there are");
         }
+    }
+
+    /// Reads it once, in [`counted`]; gives how many messages there were.
+    pub fn read(self, data: &Data) -> usize {
+        match self.who {
+            Who::Ours => self.feed(data, &mut Ours::new(data.replies)),
+            Who::Guess => self.feed(data, &mut Guess::default()),
+            Who::Spans => self.feed(data, &mut Spans::default()),
+            Who::Envelope => self.feed(data, &mut Envelope::default()),
+            Who::Framing => self.feed(data, &mut Framing::default()),
+            #[cfg(feature = "peers")]
+            Who::Qapi => self.feed(data, &mut crate::peer::Qapi::default()),
+        }
+    }
+
+    fn feed(self, data: &Data, reader: &mut impl Reader) -> usize {
+        counted(|| data.bytes.chunks(self.chunk).map(|piece| reader.read(piece)).sum())
     }
 
     /// What it reads.
@@ -88,19 +103,6 @@ impl Workload {
             What::Command | What::PreparedCommand => {
                 Data { bytes: Vec::new(), messages: 0, replies: 0 }
             }
-        }
-    }
-
-    /// Who reads it.
-    pub fn reader(self, replies: usize) -> Box<dyn Reader> {
-        match self.who {
-            Who::Ours => Box::new(Ours::new(replies)),
-            Who::Guess => Box::<Guess>::default(),
-            Who::Spans => Box::<Spans>::default(),
-            Who::Envelope => Box::<Envelope>::default(),
-            Who::Framing => Box::<Framing>::default(),
-            #[cfg(feature = "peers")]
-            Who::Qapi => Box::<crate::peer::Qapi>::default(),
         }
     }
 

@@ -3,6 +3,7 @@
 
 use std::process::ExitCode;
 
+use bench_core::data::Data;
 use bench_core::workload::Workload;
 
 fn main() -> ExitCode {
@@ -16,12 +17,14 @@ fn main() -> ExitCode {
         return ExitCode::FAILURE;
     };
     let data = workload.data();
-    let mut reader = workload.reader(data.replies);
-    let counts = allocation_counter::measure(|| {
-        for piece in data.bytes.chunks(workload.chunk) {
-            reader.read(piece);
-        }
-    });
-    println!("{}", counts.count_total);
+    // Setting up does not count.
+    let nothing = Data { bytes: Vec::new(), messages: data.messages, replies: data.replies };
+    let count = |data| {
+        allocation_counter::measure(|| {
+            workload.read(data);
+        })
+        .count_total
+    };
+    println!("{}", count(&data) - count(&nothing));
     ExitCode::SUCCESS
 }
