@@ -74,7 +74,7 @@ impl Framer {
 
     /// Passes over what may stand between messages: white space, and 0xFF, with which a parser is
     /// resynchronised. Tells whether an object begins there.
-    #[inline(never)]
+    #[inline]
     fn find_start(&mut self, input: &mut &[u8]) -> Result<bool, Violation> {
         while let Some((&byte, rest)) = input.split_first() {
             match byte {

@@ -146,7 +146,8 @@ impl Message {
     /// Reads an object's envelope.
     pub(crate) fn read(frame: &Frame<'_, '_>) -> Result<Self, Violation> {
         let text = &frame.text;
-        let envelope = Envelope::read(text.bytes(), frame.members)?;
+        let mut envelope = Envelope::default();
+        envelope.read(text.bytes(), frame.members)?;
         let Envelope { greeting, success, error, event, id, data, timestamp } = &envelope;
         // What a message is, is told by the one of these members that it has.
         match (*greeting, *success, *error, *event) {
@@ -170,19 +171,18 @@ impl Message {
 
 impl Envelope {
     #[inline(never)]
-    fn read(text: &[u8], members: &[Member]) -> Result<Self, Violation> {
-        let mut envelope = Self::default();
+    fn read(&mut self, text: &[u8], members: &[Member]) -> Result<(), Violation> {
         for member in members {
             let name = member.name.trim(text);
             let value = member.value.trim(text);
             if value.is_empty() {
                 return Err(NO_KIND);
             }
-            if let Some(known) = envelope.known(&text[name.range()])? {
+            if let Some(known) = self.known(&text[name.range()])? {
                 *known = Some(value);
             }
         }
-        Ok(envelope)
+        Ok(())
     }
 
     /// The place of a member, if it is one that the protocol knows. Any string will do as a name.
@@ -231,6 +231,7 @@ fn read_error(text: &Text<'_>, span: Span) -> Result<CommandError, Violation> {
         .ok_or(envelope("error", "an object with class and desc"))
 }
 
+#[inline(always)]
 fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {
     let Some(span) = span else {
         return ReplyId::Absent;
@@ -244,14 +245,18 @@ fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {
 
 /// Our ids have 16 digits, so these are taken by eights.
 fn decimal(digits: &[u8]) -> Option<u64> {
-    let (eights, ones) = digits.split_at(digits.len() & !7);
-    let number = eights.chunks_exact(8).try_fold(0u64, |number, eight| {
-        number.checked_mul(100_000_000)?.checked_add(eight_digits(eight.try_into().ok()?)?)
-    })?;
-    ones.iter().try_fold(number, |number, byte| {
-        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
-        number.checked_mul(10)?.checked_add(digit)
-    })
+    // So many never overflow.
+    if let Some((eights, ones)) = (digits.len() < 20).then(|| digits.split_at(digits.len() & !7)) {
+        let number = eights.chunks_exact(8).try_fold(0, |number, eight| {
+            Some(number * 100_000_000 + eight_digits(eight.try_into().ok()?)?)
+        })?;
+        return ones.iter().try_fold(number, |number, byte| Some(number * 10 + digit(*byte)?));
+    }
+    digits.iter().try_fold(0u64, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
+}
+
+fn digit(byte: u8) -> Option<u64> {
+    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
 }
 
 /// Neighbours are joined to numbers of two digits, these to numbers of four, and so on.

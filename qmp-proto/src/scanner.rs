@@ -122,13 +122,13 @@ impl Scanner {
                     return Ok(Some(chunk.len() - rest.len()));
                 }
             }
-            // Here is a string that is not simple, or the middle of one.
+            // Here goes on a string that is not simple.
+            if self.place == Place::InString {
+                rest = self.pass_text(rest);
+            }
             if let [byte, behind @ ..] = rest {
                 self.step(*byte, end - rest.len())?;
                 rest = behind;
-            }
-            if self.place == Place::InString {
-                rest = self.pass_text(rest);
             }
         }
         Ok(None)
@@ -185,24 +185,29 @@ impl Scanner {
             let [byte, behind @ ..] = rest else {
                 return Ok(rest);
             };
-            if *byte == b'"' {
-                let Some(behind) = self.pass_simple_string(behind) else {
-                    return Ok(rest);
-                };
-                rest = behind;
-                // As a rule this was a name.
-                if let ([b':', behind @ ..], None) = (rest, self.colon) {
-                    self.work.note(1);
-                    self.colon = NonZeroUsize::new(end - rest.len());
-                    rest = behind;
-                }
-            } else {
-                self.work.note(1);
-                let offset = end - rest.len();
-                rest = behind;
+            let offset = end - rest.len();
+            rest = behind;
+            self.work.note(1);
+            if *byte != b'"' {
                 if self.structure(*byte, offset)? {
                     return Ok(rest);
                 }
+                // Mostly the next member's name follows.
+                let ([b' ', b'"', behind @ ..], b',') = (rest, *byte) else {
+                    continue;
+                };
+                self.work.note(2);
+                rest = behind;
+            }
+            let Some(behind) = self.pass_simple_string(rest) else {
+                self.place = Place::InString;
+                return Ok(rest);
+            };
+            rest = behind;
+            if let ([b':', behind @ ..], None) = (rest, self.colon) {
+                self.work.note(1);
+                self.colon = NonZeroUsize::new(end - rest.len());
+                rest = behind;
             }
         }
     }
@@ -223,7 +228,11 @@ impl Scanner {
                         rest = behind;
                         continue;
                     }
-                    None => break,
+                    None => {
+                        self.place = Place::InString;
+                        rest = behind;
+                        break;
+                    }
                 },
                 Class::Open => self.open(*byte, offset)?,
                 _ => self.close(*byte, offset)?,

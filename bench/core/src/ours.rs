@@ -51,7 +51,7 @@ impl Reader for Ours {
         self.connection.handle_input(piece);
         let mut messages = 0;
         while let Some(output) = self.connection.poll_output() {
-            match std::hint::black_box(output) {
+            match std::hint::black_box(&output) {
                 Output::Reply(..) | Output::Event(_) => messages += 1,
                 other => panic!("this is no reply to a command, and no event: {other:?}"),
             }
