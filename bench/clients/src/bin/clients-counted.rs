@@ -1,0 +1,13 @@
+//! The workers, with what they allocate counted.
+#![forbid(unsafe_code)]
+
+use std::alloc::System;
+
+use stats_alloc::StatsAlloc;
+
+#[global_allocator]
+static HEAP: StatsAlloc<System> = StatsAlloc::system();
+
+fn main() {
+    bench_worker::run(bench_clients::CLIENTS, || bench_worker::in_heap(&HEAP));
+}

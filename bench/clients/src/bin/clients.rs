@@ -1,0 +1,6 @@
+//! The workers.
+#![forbid(unsafe_code)]
+
+fn main() {
+    bench_worker::run(bench_clients::CLIENTS, bench_worker::uncounted);
+}

@@ -1,0 +1,93 @@
+//! The client for threads.
+
+use std::path::Path;
+use std::sync::mpsc;
+
+use bench_worker::{AT_ONCE, Scenario, Work};
+use qmp_blocking::commands::{HumanMonitorCommand, QueryVersion};
+use qmp_blocking::{Builder, Client, Request};
+
+pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
+    let path = path.to_owned();
+    let connect = move |oob| Builder::new().oob(oob).connect(path.as_path()).expect("a server");
+    Some(match scenario {
+        Scenario::Commands => {
+            let client = connect(false);
+            Box::new(move |count| {
+                for _ in 0..count {
+                    client.execute(&QueryVersion).expect("a version");
+                }
+                count
+            })
+        }
+        Scenario::Outstanding => submit(connect(false)),
+        Scenario::Window => submit(connect(true)),
+        Scenario::Events => flood(connect(false)),
+        Scenario::Raw(size) => {
+            let client = connect(false);
+            Box::new(move |count| (0..count).map(|_| drop(raw(&client, size))).count())
+        }
+        Scenario::Typed(size) => {
+            let (client, line) = (connect(false), format!("size {size}"));
+            Box::new(move |count| {
+                for _ in 0..count {
+                    client.execute(&ask(&line)).expect("a string");
+                }
+                count
+            })
+        }
+        Scenario::Connect => {
+            Box::new(move |count| (0..count).map(|_| drop(connect(false))).count())
+        }
+        Scenario::Idle => {
+            let mut kept = Vec::new();
+            Box::new(move |count| {
+                kept.extend((0..count).map(|_| connect(false)));
+                count
+            })
+        }
+        Scenario::Crowd(_) => return None,
+    })
+}
+
+fn ask(command_line: &str) -> HumanMonitorCommand<'_> {
+    HumanMonitorCommand { command_line, cpu_index: None }
+}
+
+fn raw(client: &Client, size: usize) -> qmp_blocking::Raw {
+    let line = format!("size {size}");
+    let command = ask(&line);
+    let request = Request::of(&command);
+    client.execute_request(request).expect("a string")
+}
+
+/// Callbacks, as no thread can wait for many commands at once.
+fn submit(client: Client) -> Work {
+    let (sender, called) = mpsc::channel();
+    Box::new(move |count| {
+        for _ in 0..count / AT_ONCE {
+            for _ in 0..AT_ONCE {
+                let sender = sender.clone();
+                let tell = move |outcome: Result<_, _>| sender.send(outcome.is_ok()).unwrap_or(());
+                client.submit(&QueryVersion, tell).expect("it is taken");
+            }
+            assert!(called.iter().take(AT_ONCE).all(|good| good));
+        }
+        count
+    })
+}
+
+fn flood(client: Client) -> Work {
+    let mut events = client.events();
+    Box::new(move |count| {
+        client.execute(&ask(&format!("events {count}"))).expect("it is taken");
+        let (mut received, mut lost) = (0, 0);
+        while received + lost < count {
+            match events.next().expect("a connection") {
+                Ok(_) => received += 1,
+                Err(lagged) => lost += lagged.0 as usize,
+            }
+        }
+        received
+    })
+}

@@ -1,0 +1,32 @@
+//! A thousand connections at once, each of which executes commands that an event follows.
+
+use std::io;
+
+use super::start;
+use crate::clients::*;
+use crate::place::Cpu;
+use crate::results::Row;
+use crate::rounds::Rounds;
+use crate::server::Server;
+use crate::worker::Start;
+
+const ROW: &str = "1,000 connections, a command and an event";
+const TIMES: usize = 5;
+const ROUNDS: usize = 11;
+const CLIENTS: [Client; 7] =
+    [SMOL_BARE, ASYNC_STD_BARE, SMOL, ASYNC_STD, QAPI_TOKIO, QMP_TOKIO, PYTHON];
+
+pub fn measure() -> io::Result<()> {
+    let server = Server::scripted(Cpu::One)?;
+    let workers = start(&CLIENTS, &Start::new("crowd:1000", &server.path()))?;
+    let rounds = Rounds::run(workers, TIMES, ROUNDS)?;
+    for (client, time) in rounds.medians() {
+        let mut result = Row::new(ROW, client, time / 1000.0, "µs");
+        let limit = if client == ASYNC_STD { ASYNC_STD_BARE } else { SMOL_BARE };
+        if let Some(ratio) = rounds.ratio(client, limit) {
+            result = result.beside(limit, ratio);
+        }
+        result.ratio_goal(1.25).write();
+    }
+    Ok(())
+}
