@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use bench_worker::{AT_ONCE, Scenario, Version, Work};
+use bench_worker::{AT_ONCE, Scenario, Version, Work, lap};
 use memchr::memchr_iter;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -66,6 +66,7 @@ pub(crate) fn open(scenario: Scenario, path: &Path, decode: Decode) -> Option<Wo
                 .map(|_| {
                     bare.send(COMMAND);
                     bare.lines(1, |line| look::<Reply<Version>>(line, typed));
+                    lap();
                 })
                 .count()
         }),

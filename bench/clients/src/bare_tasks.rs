@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bench_worker::{AT_ONCE, Scenario, Work};
+use bench_worker::{AT_ONCE, Scenario, Work, lap};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use memchr::memchr_iter;
 
@@ -106,6 +106,7 @@ impl<R: Runtime> Bare<R> {
                 for _ in 0..count {
                     self.send(COMMAND).await;
                     self.lines(1).await;
+                    lap();
                 }
             }
         }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::mpsc;
 
-use bench_worker::{AT_ONCE, Scenario, Work};
+use bench_worker::{AT_ONCE, Scenario, Work, lap};
 use qmp_blocking::commands::{HumanMonitorCommand, QueryVersion};
 use qmp_blocking::{Builder, Client, Request};
 
@@ -16,6 +16,7 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
             Box::new(move |count| {
                 for _ in 0..count {
                     client.execute(&QueryVersion).expect("a version");
+                    lap();
                 }
                 count
             })
@@ -47,6 +48,24 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
             })
         }
         Scenario::Crowd(_) => return None,
+    })
+}
+
+/// Commands, one after the other, of which nobody waits for the reply: a callback gets it.
+pub(crate) fn open_submitted(scenario: Scenario, path: &Path) -> Option<Work> {
+    let (client, (sender, called)) =
+        (qmp_blocking::connect(path).expect("a server"), mpsc::channel());
+    (scenario == Scenario::Commands).then(|| -> Work {
+        Box::new(move |count| {
+            for _ in 0..count {
+                let sender = sender.clone();
+                let tell = move |outcome: Result<_, _>| sender.send(outcome.is_ok()).unwrap_or(());
+                client.submit(&QueryVersion, tell).expect("it is taken");
+                assert_eq!(called.recv(), Ok(true));
+                lap();
+            }
+            count
+        })
     })
 }
 

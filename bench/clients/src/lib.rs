@@ -20,6 +20,7 @@ pub const CLIENTS: &[(&str, Open)] = &[
     ("std", |scenario, path| bare::open(scenario, path, bare::Decode::No)),
     ("std-typed", |scenario, path| bare::open(scenario, path, bare::Decode::Yes)),
     ("blocking", blocking::open),
+    ("blocking-submitted", blocking::open_submitted),
     ("smol-bare", |scenario, path| bare_tasks::open::<Smol>(scenario, path, Place::Task)),
     ("smol-bare-outside", |scenario, path| {
         bare_tasks::open::<Smol>(scenario, path, Place::Outside)

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bench_worker::{AT_ONCE, Scenario, Work};
+use bench_worker::{AT_ONCE, Scenario, Work, lap};
 use futures_lite::StreamExt;
 use qmp_smol::commands::{HumanMonitorCommand, QueryVersion};
 use qmp_smol::{Client, Events, Request};
@@ -71,6 +71,7 @@ async fn work(client: &Client, scenario: Scenario, count: usize) {
             }
             _ => drop(client.execute(&QueryVersion).await.expect("a version")),
         }
+        lap();
     }
 }
 

@@ -36,6 +36,8 @@ pub const SMOL_BARE_OUTSIDE: Client = here("limit smol, outside", "smol-bare-out
 pub const ASYNC_STD_BARE: Client = here("limit async-std", "async-std-bare");
 
 pub const BLOCKING: Client = here("ours blocking", "blocking");
+/// Its commands are submitted: a callback gets the reply.
+pub const SUBMITTED: Client = here("ours blocking, submitted", "blocking-submitted");
 pub const SMOL: Client = here("ours smol", "smol");
 /// In `block_on`, and not in a task: the driver runs in another thread.
 pub const SMOL_OUTSIDE: Client = here("ours smol, outside", "smol-outside");
@@ -58,6 +60,16 @@ impl Client {
                 root().join("target/python-client/bin/python"),
                 root().join("bench/peers/python/worker.py"),
             ],
+        }
+    }
+
+    /// The loop over sockets of the same kind, run in the same way; for a peer that over std's.
+    pub fn limit(&self) -> Self {
+        match self.name {
+            "smol" | "smol-bare" => SMOL_BARE,
+            "smol-outside" | "smol-bare-outside" => SMOL_BARE_OUTSIDE,
+            "async-std" | "async-std-bare" => ASYNC_STD_BARE,
+            _ => STD,
         }
     }
 

@@ -59,8 +59,8 @@ impl<'a> Row<'a> {
     }
 
     /// What it may be beside the limit at most, for ours.
-    pub fn ratio_goal(mut self, goal: f64) -> Self {
-        self.ratio_goal = self.is_ours().then_some(goal);
+    pub fn ratio_goal(mut self, goal: Option<f64>) -> Self {
+        self.ratio_goal = goal.filter(|_| self.is_ours());
         self
     }
 
@@ -71,6 +71,10 @@ impl<'a> Row<'a> {
 
     pub fn write(&self) {
         write(self);
+    }
+
+    pub fn is_of(&self, client: Client) -> bool {
+        self.what == client.what
     }
 
     fn is_ours(&self) -> bool {

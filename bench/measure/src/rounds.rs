@@ -3,6 +3,7 @@
 use std::io;
 
 use crate::clients::Client;
+use crate::results::Row;
 use crate::rows::left_out;
 use crate::worker::Worker;
 
@@ -31,26 +32,37 @@ impl Rounds {
         Ok(Self { clients, times })
     }
 
-    /// Who was at work, and the median time of each.
-    pub fn medians(&self) -> impl Iterator<Item = (Client, f64)> {
-        let medians = self.times.iter().map(|times| median(times.clone()));
-        self.clients.iter().copied().zip(medians)
+    /// A row for each client: its median time in units of so many nanoseconds, and the median of what
+    /// it took beside `limit` in the same round.
+    pub fn rows<'a>(
+        &self,
+        row: &'a str,
+        (unit, nanoseconds): (&'a str, f64),
+        limit: fn(Client) -> Client,
+    ) -> Vec<Row<'a>> {
+        let rows = self.clients.iter().zip(&self.times).map(|(client, times)| {
+            let result = Row::new(row, *client, median(times.clone()) / nanoseconds, unit);
+            match self.ratio(*client, limit(*client)) {
+                Some(ratio) => result.beside(limit(*client), ratio),
+                None => result,
+            }
+        });
+        rows.collect()
     }
 
-    /// The median of what `client` took beside `limit` in the same round.
-    pub fn ratio(&self, client: Client, limit: Client) -> Option<f64> {
+    fn ratio(&self, client: Client, limit: Client) -> Option<f64> {
         let at = |of| self.clients.iter().position(|client| *client == of);
-        self.ratio_at(at(client)?, at(limit)?)
+        let rounds = self.times.get(at(client)?)?.iter().zip(self.times.get(at(limit)?)?);
+        (client != limit).then(|| median(rounds.map(|(time, limit)| time / limit).collect()))
     }
 
-    /// The same, by their places.
-    pub fn ratio_at(&self, client: usize, limit: usize) -> Option<f64> {
-        let rounds = self.times.get(client)?.iter().zip(self.times.get(limit)?);
-        Some(median(rounds.map(|(time, limit)| time / limit).collect()))
+    /// The median time of the only client there is.
+    pub fn time(&self) -> Option<f64> {
+        self.times.first().map(|times| median(times.clone()))
     }
 }
 
-pub fn median(mut values: Vec<f64>) -> f64 {
+fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }

@@ -1,11 +1,13 @@
 //! A client at work, in a process of its own.
 
 use std::ffi::OsString;
+use std::fs;
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use bench_worker::Outcome;
+use tempfile::NamedTempFile;
 
 use crate::clients::Client;
 use crate::failed;
@@ -16,6 +18,7 @@ pub struct Worker {
     child: Child,
     orders: Option<ChildStdin>,
     answers: BufReader<ChildStdout>,
+    told: NamedTempFile,
     pub client: Client,
 }
 
@@ -55,14 +58,17 @@ impl<'a> Start<'a> {
 
 impl Worker {
     fn new(client: Client, mut command: Command) -> io::Result<Option<Self>> {
-        let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+        // What it tells is of interest if it fails.
+        let told = tempfile::NamedTempFile::new()?;
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(told.reopen()?);
+        let mut child = command.spawn()?;
         let orders = child.stdin.take();
         let answers = BufReader::new(child.stdout.take().ok_or_else(|| failed("no output"))?);
-        let mut worker = Self { child, orders, answers, client };
+        let mut worker = Self { child, orders, answers, told, client };
         match worker.line()?.as_str() {
             "ready" => Ok(Some(worker)),
             "none" => Ok(None),
-            _ => Err(failed(format!("{}: it does not start", client.what))),
+            _ => Err(worker.failure()),
         }
     }
 
@@ -81,7 +87,7 @@ impl Worker {
         self.orders = None;
         match self.child.wait()?.success() {
             true => Ok(()),
-            false => Err(failed(format!("{}: it failed", self.client.what))),
+            false => Err(self.failure()),
         }
     }
 
@@ -90,7 +96,13 @@ impl Worker {
             writeln!(orders, "{order}")?;
         }
         let line = self.line()?;
-        serde_json::from_str(&line).map_err(|_| failed(format!("{}: it failed", self.client.what)))
+        serde_json::from_str(&line).map_err(|_| self.failure())
+    }
+
+    /// The last line of what it told.
+    fn failure(&self) -> io::Error {
+        let told = fs::read_to_string(self.told.path()).unwrap_or_default();
+        failed(told.trim_end().lines().last().unwrap_or("it ended").to_owned())
     }
 
     fn line(&mut self) -> io::Result<String> {

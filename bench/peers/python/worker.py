@@ -23,9 +23,11 @@ async def ask(client, line):
     return await client.execute("human-monitor-command", {"command-line": line})
 
 
-async def commands(client, count):
+async def commands(client, count, laps=None):
     for _ in range(count):
         await client.execute("query-version")
+        if laps is not None:
+            laps.append(time.perf_counter_ns())
 
 
 async def outstanding(client, count):
@@ -75,23 +77,16 @@ async def open_scenario(scenario, path):
     client = await connect(path)
     if word == "typed":
         return lambda count: typed(client, count, int(number))
-    return lambda count: globals()[word](client, count)
+    return lambda *order: globals()[word](client, *order)
 
 
 async def obey(line, work, scenario):
     count, _, each = line.partition(" ")
     count = int(count)
-    times = []
-    start = time.perf_counter_ns()
-    if each:
-        for _ in range(count):
-            begun = time.perf_counter_ns()
-            await work(1)
-            times.append(time.perf_counter_ns() - begun)
-    else:
-        await work(count)
-    nanoseconds = time.perf_counter_ns() - start
-    times.sort()
+    laps = [time.perf_counter_ns()]
+    await (work(count, laps) if each else work(count))
+    nanoseconds = time.perf_counter_ns() - laps[0]
+    times = sorted(after - before for before, after in zip(laps, laps[1:]))
     shares = [percent / 100 for percent in range(1, 100)] + [0.999]
     word, _, number = scenario.partition(":")
     return {

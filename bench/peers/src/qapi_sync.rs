@@ -4,7 +4,7 @@ use std::io::BufReader;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use bench_worker::{Scenario, Work};
+use bench_worker::{Scenario, Work, lap};
 use qapi::qmp::{human_monitor_command, query_version};
 use qapi::{Qmp, Stream};
 
@@ -18,6 +18,7 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
             Box::new(move |count| {
                 for _ in 0..count {
                     client.execute(&query_version {}).expect("a version");
+                    lap();
                 }
                 count
             })

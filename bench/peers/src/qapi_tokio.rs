@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use bench_worker::{AT_ONCE, Scenario, Work};
+use bench_worker::{AT_ONCE, Scenario, Work, lap};
 use futures::StreamExt;
 use qapi::futures::{QapiService, QapiStream, QmpStreamTokio};
 use qapi::qmp::{Event, human_monitor_command, query_version};
@@ -132,6 +132,7 @@ async fn work(service: &Service, scenario: Scenario, count: usize) {
             Scenario::Typed(size) => drop(ask(service, format!("size {size}")).await),
             _ => drop(service.execute(query_version {}).await.expect("a version")),
         }
+        lap();
     }
 }
 

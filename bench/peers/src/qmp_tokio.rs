@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use bench_worker::{AT_ONCE, Scenario, Version, Work};
+use bench_worker::{AT_ONCE, Scenario, Version, Work, lap};
 use qmp::{Client, Endpoint, Error, EventStream};
 
 use crate::tokio::Tokio;
@@ -79,6 +79,7 @@ async fn work(client: &Client, scenario: Scenario, count: usize) {
                 drop(version.expect("a version"));
             }
         }
+        lap();
     }
 }
 

@@ -42,7 +42,7 @@ impl Axis {
         let ticks: Vec<f64> = match self.scale {
             Scale::Log => (-3..12).map(|power| 10_f64.powi(power)).collect(),
             Scale::Linear => {
-                let rough = (self.high - self.low) / 5.0;
+                let rough = (self.high - self.low) / 6.0;
                 let power = 10_f64.powf(rough.log10().floor());
                 let step = [1.0, 2.0, 5.0, 10.0].into_iter().find(|step| step * power >= rough);
                 (0..20).map(|at| f64::from(at) * step.unwrap_or(10.0) * power).collect()

@@ -66,11 +66,13 @@ impl Chart<'_> {
         text(svg, (LEFT, TOP - 8.0), "start", self.up.0);
     }
 
-    /// In the order of their ends, so that the legend is beside them.
+    /// In the order of their middles, which the legend has too.
     fn from_above(&self, up: &Axis) -> Vec<&Series<'_>> {
-        let end = |series: &Series<'_>| series.points.last().map_or(0.0, |point| up.place(point.1));
+        let middle = |series: &Series<'_>| {
+            series.points.get(series.points.len() / 2).map_or(0.0, |point| up.place(point.1))
+        };
         let mut series: Vec<_> = self.series.iter().collect();
-        series.sort_by(|one, other| end(one).total_cmp(&end(other)));
+        series.sort_by(|one, other| middle(one).total_cmp(&middle(other)));
         series
     }
 }
@@ -82,7 +84,8 @@ fn colour(name: &str, at: usize) -> &'static str {
         "ours blocking" => "#1261a0",
         "ours smol" => "#2a9d8f",
         "ours async-std" => "#7cb518",
-        _ if name.starts_with("limit") => of(&["#777", "#999", "#bbb"]),
+        _ if name.starts_with("limit std") => "#666",
+        _ if name.starts_with("limit") => of(&["#999", "#bbb"]),
         _ if name.contains("qapi sync") => "#c1121f",
         _ if name.contains("qapi tokio") => "#f3722c",
         _ if name.contains("qmp tokio") => "#b5179e",

@@ -5,6 +5,7 @@
 //! [`Outcome`] as JSON; `1000 each` has it note how long each took. At the end of its input it ends.
 #![forbid(unsafe_code)]
 
+mod laps;
 mod memory;
 mod order;
 mod scenario;
@@ -16,6 +17,7 @@ use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
+pub use crate::laps::lap;
 use crate::memory::Peak;
 pub use crate::memory::{Heap, in_heap, uncounted};
 use crate::order::Order;
@@ -72,7 +74,10 @@ fn obey(order: Order, work: &mut Work, heap: fn() -> Heap) -> Outcome {
     let start = Instant::now();
     let (done, each) = match order {
         Order::Together(count) => (work(count), Vec::new()),
-        Order::Each(count) => (count, order::time_each(work, count)),
+        Order::Each(count) => {
+            laps::begin(count);
+            (work(count), laps::end())
+        }
     };
     let nanoseconds = start.elapsed().as_nanos() as u64;
     let after = heap();

@@ -1,9 +1,6 @@
 //! What a worker is told to do.
 
 use std::str::FromStr;
-use std::time::Instant;
-
-use crate::Work;
 
 /// So many times.
 pub enum Order {
@@ -21,18 +18,4 @@ impl FromStr for Order {
             None => Ok(Self::Together(line.trim().parse()?)),
         }
     }
-}
-
-/// The percentiles of how long each took, in nanoseconds.
-pub fn time_each(work: &mut Work, count: usize) -> Vec<u64> {
-    let mut times: Vec<_> = (0..count)
-        .map(|_| {
-            let start = Instant::now();
-            work(1);
-            start.elapsed().as_nanos() as u64
-        })
-        .collect();
-    times.sort_unstable();
-    let at = |share: f64| times[((count - 1) as f64 * share).round() as usize];
-    (1..100).map(|percent| at(f64::from(percent) / 100.0)).chain([at(0.999)]).collect()
 }

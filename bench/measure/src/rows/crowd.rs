@@ -5,7 +5,6 @@ use std::io;
 use super::start;
 use crate::clients::*;
 use crate::place::Cpu;
-use crate::results::Row;
 use crate::rounds::Rounds;
 use crate::server::Server;
 use crate::worker::Start;
@@ -20,13 +19,16 @@ pub fn measure() -> io::Result<()> {
     let server = Server::scripted(Cpu::One)?;
     let workers = start(&CLIENTS, &Start::new("crowd:1000", &server.path()))?;
     let rounds = Rounds::run(workers, TIMES, ROUNDS)?;
-    for (client, time) in rounds.medians() {
-        let mut result = Row::new(ROW, client, time / 1000.0, "µs");
-        let limit = if client == ASYNC_STD { ASYNC_STD_BARE } else { SMOL_BARE };
-        if let Some(ratio) = rounds.ratio(client, limit) {
-            result = result.beside(limit, ratio);
-        }
-        result.ratio_goal(1.25).write();
+    for result in rounds.rows(ROW, ("µs", 1e3), limit) {
+        result.ratio_goal(Some(1.25)).write();
     }
     Ok(())
+}
+
+/// Nobody makes a thousand threads of std's.
+fn limit(client: Client) -> Client {
+    match client.limit() {
+        STD => SMOL_BARE,
+        limit => limit,
+    }
 }

@@ -36,11 +36,9 @@ fn throughput(path: &Path) -> io::Result<()> {
             let count = ((8 << 20) / size).clamp(1, 1000);
             match Rounds::run(vec![worker], count, 5) {
                 Ok(rounds) => {
-                    for (client, time) in rounds.medians() {
-                        let y = size as f64 / time * 1e3;
-                        Point { plot: "throughput", series: client.what, x: size as f64, y }
-                            .write();
-                    }
+                    let Some(time) = rounds.time() else { continue };
+                    let (x, y) = (size as f64, size as f64 / time * 1e3);
+                    Point { plot: "throughput", series: client.what, x, y }.write();
                 }
                 Err(error) => left_out(client, &error),
             }

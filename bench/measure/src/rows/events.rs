@@ -14,8 +14,18 @@ use crate::worker::Start;
 
 const EVENTS: usize = 100_000;
 const ROUNDS: usize = 11;
-const CLIENTS: [Client; 10] = [
-    STD, STD_TYPED, SMOL_BARE, BLOCKING, SMOL, ASYNC_STD, QAPI_SYNC, QAPI_TOKIO, QMP_TOKIO, PYTHON,
+const CLIENTS: [Client; 11] = [
+    STD,
+    STD_TYPED,
+    SMOL_BARE,
+    ASYNC_STD_BARE,
+    BLOCKING,
+    SMOL,
+    ASYNC_STD,
+    QAPI_SYNC,
+    QAPI_TOKIO,
+    QMP_TOKIO,
+    PYTHON,
 ];
 
 pub fn measure() -> io::Result<()> {
@@ -33,12 +43,8 @@ pub fn measure() -> io::Result<()> {
 fn times(path: &Path) -> io::Result<()> {
     let workers = start(&CLIENTS, &Start::new("events", path))?;
     let rounds = Rounds::run(workers, EVENTS, ROUNDS)?;
-    for (client, time) in rounds.medians() {
-        let mut result = Row::new("events, each", client, time, "ns").goal(290.0);
-        if let Some(ratio) = rounds.ratio(client, STD) {
-            result = result.beside(STD, ratio);
-        }
-        result.write();
+    for result in rounds.rows("events, each", ("ns", 1.0), |client| client.limit()) {
+        result.goal(290.0).write();
     }
     Ok(())
 }

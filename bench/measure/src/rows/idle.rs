@@ -30,15 +30,19 @@ fn connect(client: Client, start: &Start<'_>) -> io::Result<()> {
     let Some(mut worker) = start.start(client)? else { return Ok(()) };
     // What the runtime takes at its first use is not a connection's.
     worker.work(1)?;
-    let (mut connections, mut bytes) = (0, 0);
+    let (mut connections, mut bytes, mut resident) = (0, 0, 0);
     for step in STEPS {
-        bytes += worker.work(step)?.kept;
+        let outcome = worker.work(step)?;
+        bytes += outcome.kept;
+        resident += outcome.peak;
         connections += step;
         let (x, y) = (connections as f64, bytes as f64 / 1e3);
         Point { plot: "memory", series: client.what, x, y }.write();
     }
     let kilobytes = bytes as f64 / connections as f64 / 1e3;
     let row = Row::new("heap of an idle connection, of 1,000", client, kilobytes, "KB");
+    let resident = resident as f64 / connections as f64 / 1e3;
+    Row::new("resident memory of an idle connection, of 1,000", client, resident, "KB").write();
     // A client for threads has a thread and its stack beside it, which is no heap.
     match client == BLOCKING {
         true => row.write(),

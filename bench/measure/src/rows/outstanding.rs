@@ -5,7 +5,6 @@ use std::io;
 use super::start;
 use crate::clients::*;
 use crate::place::Cpu;
-use crate::results::Row;
 use crate::rounds::Rounds;
 use crate::server::Server;
 use crate::worker::Start;
@@ -34,15 +33,8 @@ pub fn measure() -> io::Result<()> {
     ] {
         let workers = start(&CLIENTS, &Start::new(scenario, &path))?;
         let rounds = Rounds::run(workers, COMMANDS, ROUNDS)?;
-        for (client, time) in rounds.medians() {
-            let mut result = Row::new(row, client, time / 1000.0, "µs per command");
-            if let Some(ratio) = rounds.ratio(client, STD) {
-                result = result.beside(STD, ratio);
-            }
-            if let Some(goal) = goal {
-                result = result.ratio_goal(goal);
-            }
-            result.write();
+        for result in rounds.rows(row, ("µs per command", 1e3), |_| STD) {
+            result.ratio_goal(goal).write();
         }
     }
     Ok(())
