@@ -9,16 +9,22 @@ use memchr::memchr_iter;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-pub(crate) const HELLO: &[u8] = b"{\"execute\":\"qmp_capabilities\",\"id\":1}\n";
-pub(crate) const COMMAND: &[u8] = b"{\"execute\":\"query-version\",\"id\":1234567890123456}\n";
+// QEMU needs no line's end, and reads byte by byte: a command that is shorter is answered sooner.
+pub(crate) const HELLO: &[u8] = b"{\"execute\":\"qmp_capabilities\",\"id\":1}";
+pub(crate) const COMMAND: &[u8] = b"{\"execute\":\"query-version\",\"id\":1}";
+/// As long as ours.
+const LONG_COMMAND: &[u8] = b"{\"execute\":\"query-version\",\"id\":1234567890123456}\n";
 /// How much is read at once.
 pub(crate) const ROOM: usize = 64 << 10;
 
-/// Whether each message is decoded.
+/// What it does beside the least.
 #[derive(Clone, Copy, PartialEq)]
-pub(crate) enum Decode {
-    No,
-    Yes,
+pub(crate) enum Extra {
+    Nothing,
+    /// Each message is decoded.
+    Decoding,
+    /// Commands are as long as ours.
+    LongIds,
 }
 
 /// A reply's envelope.
@@ -53,18 +59,19 @@ struct Timestamp {
     microseconds: i64,
 }
 
-pub(crate) fn open(scenario: Scenario, path: &Path, decode: Decode) -> Option<Work> {
+pub(crate) fn open(scenario: Scenario, path: &Path, extra: Extra) -> Option<Work> {
     let path = path.to_owned();
     if scenario == Scenario::Connect {
         return Some(Box::new(move |count| (0..count).map(|_| drop(Bare::connect(&path))).count()));
     }
     let mut bare = Bare::connect(&path);
-    let typed = decode == Decode::Yes;
+    let typed = extra == Extra::Decoding;
+    let command = if extra == Extra::LongIds { LONG_COMMAND } else { COMMAND };
     Some(match scenario {
         Scenario::Commands => Box::new(move |count| {
             (0..count)
                 .map(|_| {
-                    bare.send(COMMAND);
+                    bare.send(command);
                     bare.lines(1, |line| look::<Reply<Version>>(line, typed));
                     lap();
                 })
@@ -118,7 +125,7 @@ fn decoded<T: DeserializeOwned>(line: &[u8]) {
 
 pub(crate) fn ask(line: &str) -> Vec<u8> {
     let command = "{\"execute\":\"human-monitor-command\",\"arguments\":{\"command-line\":";
-    format!("{command}\"{line}\"}},\"id\":1234567890123456}}\n").into_bytes()
+    format!("{command}\"{line}\"}},\"id\":1}}").into_bytes()
 }
 
 /// A connection that is negotiated.

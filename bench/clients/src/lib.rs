@@ -17,8 +17,9 @@ use crate::runtime::{AsyncStd, Place, Smol};
 
 /// All of them, by name.
 pub const CLIENTS: &[(&str, Open)] = &[
-    ("std", |scenario, path| bare::open(scenario, path, bare::Decode::No)),
-    ("std-typed", |scenario, path| bare::open(scenario, path, bare::Decode::Yes)),
+    ("std", |scenario, path| bare::open(scenario, path, bare::Extra::Nothing)),
+    ("std-typed", |scenario, path| bare::open(scenario, path, bare::Extra::Decoding)),
+    ("std-long-ids", |scenario, path| bare::open(scenario, path, bare::Extra::LongIds)),
     ("blocking", blocking::open),
     ("blocking-submitted", blocking::open_submitted),
     ("smol-bare", |scenario, path| bare_tasks::open::<Smol>(scenario, path, Place::Task)),

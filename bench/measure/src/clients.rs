@@ -31,6 +31,8 @@ const fn peer(what: &'static str, name: &'static str) -> Client {
 
 pub const STD: Client = here("limit std", "std");
 pub const STD_TYPED: Client = here("limit std, typed", "std-typed");
+/// With commands as long as ours: a QEMU reads them byte by byte.
+pub const STD_LONG_IDS: Client = here("limit std, ids of 16 digits", "std-long-ids");
 pub const SMOL_BARE: Client = here("limit smol", "smol-bare");
 pub const SMOL_BARE_OUTSIDE: Client = here("limit smol, outside", "smol-bare-outside");
 pub const ASYNC_STD_BARE: Client = here("limit async-std", "async-std-bare");

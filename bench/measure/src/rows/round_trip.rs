@@ -11,9 +11,10 @@ use crate::worker::{Start, Worker};
 
 const COMMANDS: usize = 300;
 const ROUNDS: usize = 25;
-const CLIENTS: [Client; 14] = [
+const CLIENTS: [Client; 15] = [
     STD,
     STD_TYPED,
+    STD_LONG_IDS,
     BLOCKING,
     SUBMITTED,
     SMOL_BARE,
