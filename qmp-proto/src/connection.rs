@@ -51,7 +51,7 @@ pub struct Connection<F = Infallible> {
     /// A guest agent's part of what is before `Ready`.
     pub(crate) sync: Sync,
     pub(crate) told_ready: bool,
-    /// The id of `qmp_capabilities`; the commands' ids follow it.
+    /// The id of `qmp_capabilities`, which no command has.
     pub(crate) handshake: u64,
     pub(crate) next_id: u64,
     pub(crate) in_band: Queue<F>,
@@ -70,13 +70,15 @@ pub struct Connection<F = Infallible> {
 impl<F> Connection<F> {
     /// A connection on which nothing has happened yet.
     ///
-    /// The nonce sets its ids apart from those of whoever used this monitor before: QEMU may still
-    /// answer them. Any number will do that is not the same each time; it needs no secrecy.
+    /// The nonce sets the id of `qmp_capabilities` apart from those of whoever used this monitor
+    /// before: QEMU may still answer them, and does so before it answers that. Any number will do that
+    /// is not the same each time; it needs no secrecy.
     ///
     /// To a guest agent we speak first: there is something to [`transmit`](Self::transmit) at once.
     pub fn new(config: Config, nonce: u64) -> Self {
-        // 52 bits, so that ids stay exact in a JSON parser that knows doubles alone.
-        let handshake = (spread(nonce) >> 12).max(1);
+        // 52 bits, so that it stays exact in a JSON parser that knows doubles alone. No command gets to
+        // the highest.
+        let handshake = spread(nonce) >> 12 | 1 << 51;
         let agent = config.dialect == Dialect::GuestAgent;
         let mut connection = Self {
             opening: Opening::default(),
@@ -86,7 +88,9 @@ impl<F> Connection<F> {
             sync: Sync::default(),
             told_ready: false,
             handshake,
-            next_id: handshake + 1,
+            // QEMU reads a command byte by byte, at some 7 µs each: short ids are the fastest. A guest
+            // agent's are the numbers of its sessions, and never sent as ids.
+            next_id: if agent { handshake + 1 } else { 1 },
             in_band: Queue::new(config.dialect),
             out_of_band: Queue::new(config.dialect),
             window: Window::new(if agent { Some(1) } else { config.window }),
@@ -317,7 +321,7 @@ impl<F> Connection<F> {
 
     /// Whether this connection has given out that id.
     pub(crate) fn is_ours(&self, id: u64) -> bool {
-        (self.handshake..self.next_id).contains(&id)
+        (1..self.next_id).contains(&id) || id == self.handshake
     }
 
     /// A reply has left the window: an orderly close may be complete.

@@ -37,7 +37,7 @@ fn c9_nothing_else_is_sent_before_ready() {
 }
 
 #[test]
-fn c9_the_ids_of_two_connections_do_not_meet() {
+fn c9_the_id_of_the_handshake_is_this_connections_alone() {
     let mut handshakes = BTreeSet::new();
     let far_apart = [u64::MAX, u64::MAX - 1, 1 << 12, 1 << 63, 0x5eed_0000_0000_0000];
     for nonce in (0..500).chain(far_apart) {
@@ -48,14 +48,12 @@ fn c9_the_ids_of_two_connections_do_not_meet() {
             serde_json::from_slice::<serde_json::Value>(&sent).unwrap()["id"].as_u64().unwrap();
         assert!(id > 0 && id < 1 << 53, "{id} is exact as a double");
         handshakes.insert(id);
-        // The ids of its commands follow.
-        let next = connection.execute(Request::new("stop")).unwrap();
-        assert!(next.to_string().parse::<u64>().unwrap() > id);
+        // What was sent to others is answered before, so the ids of commands may be short.
+        let first = connection.execute(Request::new("stop")).unwrap();
+        assert_eq!(first.to_string(), "1");
+        assert!(id > 1 << 50, "no command has {id}");
     }
     assert_eq!(handshakes.len(), 505);
-    let ids: Vec<u64> = handshakes.into_iter().collect();
-    let nearest = ids.windows(2).map(|pair| pair[1] - pair[0]).min().unwrap();
-    assert!(nearest > 1 << 24, "only {nearest} commands apart");
 }
 
 #[test]

@@ -94,7 +94,8 @@ pub struct Model {
 
 impl Model {
     pub fn new(choices: Choices) -> Self {
-        let (agent, next_id) = (choices.agent, choices.handshake + 1);
+        let agent = choices.agent;
+        let next_id = if agent { choices.handshake + 1 } else { 1 };
         let mut model = Self {
             choices,
             phase: if agent { Phase::Syncing } else { Phase::Greeting },
@@ -187,7 +188,7 @@ impl Model {
 
     fn is_too_much(&self, kind: Kind, name: &str) -> bool {
         let waiting: usize = self.queued().map(|command| command.text.len()).sum();
-        let bytes = waiting + self.text(kind, name, self.choices.handshake).len();
+        let bytes = waiting + self.text(kind, name, self.next_id).len();
         waiting > 0 && bytes > self.choices.max_queued_bytes
     }
 

@@ -234,9 +234,9 @@ impl Run {
             }
             Stray::OfAnotherClient => success("\"gone\""),
             Stray::ErrorOfAnotherClient => error("{\"a\": [1]}"),
-            Stray::WithANumber => success(1),
+            Stray::WithANumber => success(self.handshake + 1),
             Stray::Again => return self.late_reply(),
-            Stray::AlmostOurs => success(format!("\"{}\"", self.handshake)),
+            Stray::AlmostOurs => success("\"1\""),
         };
         self.feed(&text, Model::stray);
     }
