@@ -1,27 +1,18 @@
 //! What the README of the Ruby library shows, line by line: the Ruby stands above each line of Rust.
-//!
-//! Without an argument it starts a QEMU of its own with a CD in it; where none is installed, it takes
-//! the machine that comes with this crate. With one, it drives the QEMU at that address, which is
-//! what stands behind `-qmp` there. Note that the last thing it does there is `quit`.
+//! `cargo run -p qmp-blocking --example predecessor` starts a QEMU with a CD in it. With
+//! `-- tcp:localhost:4444` it drives the QEMU there, and quits it. It prints replies and events.
 
 use std::error::Error;
-use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
 use std::process::{Command, ExitCode};
 
 use qmp_blocking::commands::{Cont, Quit, Stop};
-use qmp_blocking::server::{self, Machine};
-use qmp_blocking::{Client, CommandError, ConnectError, Empty, Raw, Request};
+use qmp_blocking::{Client, Raw, Request};
 use serde_json::json;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
@@ -81,33 +72,8 @@ fn with_a_qemu_of_its_own() -> Result<(), Box<dyn Error>> {
     let mut qemu = Command::new("qemu-system-x86_64");
     qemu.args(["-machine", "pc", "-accel", "tcg", "-m", "64M", "-nodefaults", "-display", "none"]);
     qemu.args(["-S", "-drive", "if=ide,index=2,media=cdrom,format=raw,file.driver=null-co"]);
-    match qmp_blocking::spawn(qemu) {
-        Ok((client, mut child)) => {
-            println!("started qemu-system-x86_64");
-            session(&client)?;
-            println!("QEMU      {}", child.wait()?);
-        }
-        Err(ConnectError::NotStarted { error, .. }) if error.kind() == ErrorKind::NotFound => {
-            println!("no qemu-system-x86_64 here: using the embedded machine");
-            session(&qmp_blocking::from_stream(server::connect_machine(with_a_cd())?)?)?;
-        }
-        Err(error) => return Err(error.into()),
-    }
+    let (client, mut child) = qmp_blocking::spawn(qemu)?;
+    session(&client)?;
+    println!("QEMU      {}", child.wait()?);
     Ok(())
-}
-
-/// The embedded machine, with what of a CD drive this program asks for.
-fn with_a_cd() -> Machine<OwnedFd> {
-    let mut machine = Machine::new();
-    machine.on("query-block", |_, _| Ok(json!([{"device": "ide1-cd0", "removable": true}])));
-    machine.on("eject", |vm, arguments| {
-        let arguments: serde_json::Value = arguments.parse()?;
-        if arguments["device"] != "ide1-cd0" {
-            return Err(CommandError::generic("no such device"));
-        }
-        let moved = json!({"device": "ide1-cd0", "id": "/machine/cd", "tray-open": true});
-        vm.event("DEVICE_TRAY_MOVED", Some(&moved));
-        Ok(Empty {})
-    });
-    machine
 }

@@ -1,9 +1,7 @@
 //! Drives a QEMU: asks for its version and state, starts and stops it, shows its events, and quits.
 //!
-//! Without an argument it starts a QEMU of its own; where none is installed, it takes the machine
-//! that comes with this crate. With one, it drives the QEMU at that address, which is what stands
-//! behind `-qmp` there: `unix:/run/vm.sock`, `tcp:localhost:4444`. Note that the last thing it does
-//! there is `quit`.
+//! `cargo run -p qmp-blocking --example quickstart` starts a QEMU, or takes the machine that comes with
+//! this crate. With `-- unix:/run/vm.sock` it drives the QEMU there, and quits it. README.md shows the output.
 
 use std::error::Error;
 use std::io::ErrorKind;
@@ -15,13 +13,9 @@ use qmp_blocking::server::{self, Machine};
 use qmp_blocking::{Builder, Client, ConnectError, Events};
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 fn run() -> Result<(), Box<dyn Error>> {
@@ -38,7 +32,6 @@ fn run() -> Result<(), Box<dyn Error>> {
     client.execute(&Stop)?;
     print_status(&client)?;
     client.execute(&Quit)?;
-
     println!("the end   {}", client.closed());
     printer.join().map_err(|_| "the thread for events panicked")?;
     if let Some(mut child) = child {

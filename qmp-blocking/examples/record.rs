@@ -3,6 +3,15 @@
 //! `record ADDRESS FILE [LISTEN]` connects to the QEMU at ADDRESS, waits for one client at LISTEN, the
 //! Unix socket FILE.sock unless given, and writes a trace to FILE until both sides have ended.
 //! Addresses are written as behind `-qmp`. Passwords and the like are taken out of the trace.
+//!
+//! ```sh
+//! cargo run -p qmp-blocking --example record -- unix:/tmp/vm.sock /tmp/session.trace
+//! ```
+//!
+//! ```text
+//! waiting for a client at unix:/tmp/session.trace.sock
+//! recorded in /tmp/session.trace
+//! ```
 
 use std::error::Error;
 use std::fs::File;
@@ -21,13 +30,9 @@ use qmp_client::connect::{connect_abstract, connect_tcp, connect_unix};
 const MAX_MESSAGE: usize = 128 << 20;
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 fn run() -> Result<(), Box<dyn Error>> {

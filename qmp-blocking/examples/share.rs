@@ -6,6 +6,15 @@
 //! replies or be overtaken. A client that is slow or gone harms itself alone: of what it does not
 //! read, 1 MiB is kept, and beyond that it misses events. When QEMU has ended, clients have 10 s to read
 //! what was sent to them. Where descriptors or threads run out, new clients wait or are dropped.
+//!
+//! ```sh
+//! cargo run -p qmp-blocking --example share -- unix:/tmp/vm.sock unix:/tmp/shared.sock
+//! ```
+//!
+//! ```text
+//! sharing unix:/tmp/vm.sock at unix:/tmp/shared.sock
+//! the end: closed after quit
+//! ```
 
 use std::error::Error;
 use std::io;
@@ -33,13 +42,9 @@ struct Share {
 }
 
 fn main() -> ExitCode {
-    match run() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("error: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run() else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 fn run() -> Result<(), Box<dyn Error>> {

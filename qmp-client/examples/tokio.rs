@@ -3,6 +3,12 @@
 //! ```sh
 //! cargo run -p qmp-client --features async --example tokio -- unix:/run/vm.sock
 //! ```
+//!
+//! ```text
+//! status Paused
+//! event RESUME
+//! event STOP
+//! ```
 #![forbid(unsafe_code)]
 
 use std::error::Error;
@@ -35,13 +41,9 @@ type Builder = qmp_client::tasks::Builder<Tokio>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match run().await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    let Err(error) = run().await else { return ExitCode::SUCCESS };
+    eprintln!("error: {error}");
+    ExitCode::FAILURE
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {

@@ -24,23 +24,8 @@ pub struct Example {
 impl Example {
     /// Starts one by its name.
     pub fn start(name: &str, arguments: &[&str]) -> Self {
-        Self::start_with(name, |command| {
-            command.args(arguments);
-        })
-    }
-
-    /// Starts one by its name, as if no QEMU were installed.
-    pub fn start_without_qemu(name: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self::start_with(name, |command| {
-            command.env("PATH", folder.path());
-        })
-    }
-
-    fn start_with(name: &str, prepare: impl FnOnce(&mut Command)) -> Self {
         let mut command = Command::new(program(name));
-        prepare(&mut command);
-        command.stdin(Stdio::null()).stdout(Stdio::piped());
+        command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped());
         let mut child = command.spawn().expect("a program");
         let output = BufReader::new(child.stdout.take().expect("it is piped"));
         let (sender, lines) = mpsc::channel();

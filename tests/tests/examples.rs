@@ -273,3 +273,17 @@ fn mio_loop_listens_to_a_qemu() {
     assert_eq!(told(example), ["0: SHUTDOWN", "0: the server closed the connection"]);
     assert!(server.wait().success());
 }
+
+#[test]
+fn tokio_drives_the_embedded_machine_and_a_qemu() {
+    fn check(address: &str) {
+        let lines = told(Example::start("tokio", &[address]));
+        assert_eq!(lines, ["status Paused", "event RESUME", "event STOP"]);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::bind(folder.path().join("qmp.sock"), Machine::new()).unwrap();
+    check(&server.address().to_string());
+    if let Some(setup) = Setup::bare() {
+        check(&setup.monitor(Monitor::Unix).start().address().to_string());
+    }
+}

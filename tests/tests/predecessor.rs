@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use qmp_blocking::commands::{Cont, QueryStatus, Quit, RunState, Stop};
-use qmp_blocking::{Client, CloseReason, Error, ErrorClass, Pool, Raw, Request, scope};
+use qmp_blocking::server::{Machine, Server as MachineServer};
+use qmp_blocking::{Client, CloseReason, Empty, Error, ErrorClass, Pool, Raw, Request, scope};
 use qmp_tests::calls::Calls;
 use qmp_tests::example::Example;
 use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup, closed, patient};
@@ -58,9 +59,19 @@ fn the_example_drives_the_qemu_at_an_address() {
 }
 
 #[test]
-fn the_example_takes_the_embedded_machine_where_there_is_no_qemu() {
-    let lines = check(Example::start_without_qemu("predecessor"));
-    assert_eq!(lines[0], "no qemu-system-x86_64 here: using the embedded machine");
+fn the_example_drives_the_embedded_machine() {
+    let mut machine = Machine::new();
+    machine.on("query-block", |_, _| Ok(json!([{"device": "ide1-cd0", "removable": true}])));
+    machine.on("eject", |vm, arguments| {
+        let arguments: Value = arguments.parse()?;
+        assert_eq!(arguments, json!({"device": "ide1-cd0"}));
+        let moved = json!({"device": "ide1-cd0", "id": "/machine/cd", "tray-open": true});
+        vm.event("DEVICE_TRAY_MOVED", Some(&moved));
+        Ok(Empty {})
+    });
+    let server = MachineServer::bind("tcp:127.0.0.1:0", machine).unwrap();
+    check(Example::start("predecessor", &[&server.address().to_string()]));
+    server.wait().unwrap();
 }
 
 /// What the predecessor can do, once.
