@@ -32,6 +32,7 @@ const SCHEMA: &str = r#"[
 const PROMPT: &str = "(QEMU) ";
 const TAB: char = '\t';
 const ENTER: char = '\r';
+const CONTROL_C: char = '\u{3}';
 const CONTROL_D: char = '\u{4}';
 
 fn terminal(address: &str, home: &Path) -> Terminal {
@@ -149,11 +150,23 @@ fn at_a_terminal_qemu_s_own_schema_completes() {
         terminal.press(TAB);
         terminal.expect_line(whole);
     }
+    terminal.press(CONTROL_C);
+    terminal.expect_line(PROMPT);
+    // In a transaction, actions and what belongs to them.
+    for (begin, whole) in [
+        ("transaction( block-dirty-bitmap-a", "block-dirty-bitmap-add "),
+        ("no", "node="),
+        ("n na", "name="),
+    ] {
+        terminal.type_text(begin);
+        terminal.press(TAB);
+        terminal.expect_line(whole);
+    }
     // Somebody else does something.
     let other = patient().connect(&server.addresses()[1]).unwrap();
     other.execute(&Cont).unwrap();
     terminal.expect("RESUME");
-    terminal.expect_line("backing.size=");
+    terminal.expect_line("node=n name=");
     drop(server);
     terminal.expect("the connection has ended");
 }

@@ -2,6 +2,7 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use qmp_blocking::{CommandError, Event, Raw};
 use rustyline::ExternalPrinter;
@@ -43,6 +44,11 @@ impl Printer {
         let width = self.layout.width.min(columns);
         let layout = Layout { width, ..self.layout };
         Self { prompt: Some(Mutex::new(Box::new(prompt))), layout, ..self }
+    }
+
+    /// How long events may take to be shown: a prompt that has gone keeps one back until the next.
+    pub(crate) fn patience(&self) -> Duration {
+        Duration::from_secs(if self.prompt.is_some() { 1 } else { 60 })
     }
 
     /// A command's reply.

@@ -146,8 +146,8 @@ impl Session {
             true => self.client.with_timeout(SILENCE).execute_request(request.no_reply()),
             false => self.client.execute_request(request),
         };
-        // Events that came before the reply are shown before it. A terminal may keep one back.
-        let _ = self.client.wait_idle(Duration::from_secs(1));
+        // Events that came before the reply are shown before it.
+        let _ = self.client.wait_idle(self.printer.patience());
         match outcome {
             Ok(returned) => {
                 self.printer.returned(&returned);
@@ -200,7 +200,7 @@ impl Session {
     /// The end was asked for: what comes with it is shown.
     fn over(&self) -> Outcome {
         self.client.closed();
-        let _ = self.client.wait_idle(Duration::from_secs(1));
+        let _ = self.client.wait_idle(self.printer.patience());
         Outcome::Over
     }
 }
