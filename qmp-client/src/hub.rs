@@ -17,7 +17,8 @@ use qmp_proto::{
     Raw, Refusal,
 };
 
-use self::state::{Slot, State};
+use self::slots::Slot;
+use self::state::State;
 use crate::error::Error;
 use crate::events::{EventLimits, Subscription};
 use crate::pending::{Pending, PendingUntil};
@@ -26,6 +27,7 @@ use crate::tap::Tap;
 use crate::waiting::{Look, Moment, Wait};
 use crate::watch::{Matcher, Watch};
 
+mod slots;
 mod state;
 
 /// The shared state of one connection.

@@ -1,6 +1,5 @@
 //! What is behind the hub's lock.
 
-use std::collections::HashMap;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Waker;
@@ -10,6 +9,7 @@ use qmp_proto::{
     NoReply, Output, Phase, Prepared, Raw, Refusal,
 };
 
+use super::slots::{Slot, Slots};
 use super::{Flushed, Received};
 use crate::error::Error;
 use crate::events::EventQueue;
@@ -20,7 +20,7 @@ use crate::watch::Watch;
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) connection: Connection<OwnedFd>,
-    pub(super) slots: HashMap<CommandId, Slot>,
+    pub(super) slots: Slots,
     pub(super) subscribers: Vec<Arc<EventQueue>>,
     pub(super) watches: Vec<Arc<Watch>>,
     /// Who waits for the connection to become ready, idle or closed.
@@ -29,12 +29,6 @@ pub(super) struct State {
     pub(super) dispatching: bool,
     /// The transport takes nothing any more.
     pub(super) broken: Option<IoFailure>,
-}
-
-#[derive(Debug)]
-pub(super) enum Slot {
-    Waiting(Option<Waker>),
-    Done(Result<Raw, ExecuteError>),
 }
 
 /// What is left to do when the lock is released: wakers and watches run code that is not ours.
@@ -70,7 +64,7 @@ impl State {
     pub(super) fn new(config: Config, nonce: u64) -> Self {
         Self {
             connection: Connection::new(config, nonce),
-            slots: HashMap::new(),
+            slots: Slots::default(),
             subscribers: Vec::new(),
             watches: Vec::new(),
             waiting: Waiting::default(),
