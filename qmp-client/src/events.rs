@@ -1,5 +1,6 @@
 //! Each subscriber's own queue of events: bounded, with its losses counted.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt;
 use std::task::{Poll, Waker};
@@ -119,7 +120,7 @@ impl EventQueue {
 
     /// Adds an event, dropping the oldest where there is no room. Tells whom to wake, or that
     /// nobody listens any more.
-    pub(crate) fn push(&self, event: &Event) -> Result<Option<Waker>, Abandoned> {
+    pub(crate) fn push(&self, event: Cow<'_, Event>) -> Result<Option<Waker>, Abandoned> {
         let mut state = self.lock();
         if state.abandoned {
             return Err(Abandoned);
@@ -128,8 +129,8 @@ impl EventQueue {
             return Ok(None);
         }
         state.received += 1;
-        state.bytes += size(event);
-        state.events.push_back(event.clone());
+        state.bytes += size(&event);
+        state.events.push_back(event.into_owned());
         while state.events.len() > self.limits.events.max(1)
             || (state.bytes > self.limits.bytes && state.events.len() > 1)
         {

@@ -16,7 +16,7 @@ fn found(subscription: &Subscription) -> Vec<Result<String, u64>> {
 }
 
 fn push(queue: &EventQueue, name: &str) {
-    assert!(queue.push(&event(name)).is_ok());
+    assert!(queue.push(Cow::Owned(event(name))).is_ok());
 }
 
 fn names(names: &[&str]) -> Vec<Result<String, u64>> {
@@ -62,10 +62,10 @@ fn c14_one_event_is_held_whatever_the_limits() {
 fn the_waiting_subscriber_is_woken_by_an_event_and_by_the_end() {
     let (subscription, queue) = queue(EventLimits::default());
     let (wakes, waker) = Wakes::new();
-    assert!(queue.push(&event("A")).is_ok_and(|waker| waker.is_none()));
+    assert!(queue.push(Cow::Owned(event("A"))).is_ok_and(|waker| waker.is_none()));
     assert!(subscription.poll_next(&waker).is_ready());
     assert!(subscription.poll_next(&waker).is_pending());
-    let waiting = queue.push(&event("B")).ok().flatten();
+    let waiting = queue.push(Cow::Owned(event("B"))).ok().flatten();
     waiting.expect("somebody waits").wake();
     assert!(subscription.poll_next(&waker).is_ready());
     assert!(subscription.poll_next(&waker).is_pending());
@@ -78,7 +78,7 @@ fn a_dropped_subscription_keeps_nothing() {
     let (subscription, queue) = queue(EventLimits::default());
     push(&queue, "A");
     drop(subscription);
-    assert!(queue.push(&event("B")).is_err());
+    assert!(queue.push(Cow::Owned(event("B"))).is_err());
     let state = queue.lock();
     assert_eq!((state.events.len(), state.bytes), (0, 0));
 }

@@ -19,9 +19,11 @@ use qmp_proto::{
 
 use self::slots::Slot;
 use self::state::State;
+#[cfg(feature = "async")]
+pub(crate) use self::turn::Manner;
 use crate::error::Error;
 use crate::events::{EventLimits, Subscription};
-use crate::pending::{Pending, PendingUntil};
+use crate::pending::{Pending, PendingUntil, Standing};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::tap::Tap;
 use crate::waiting::{Look, Moment, Wait};
@@ -29,6 +31,8 @@ use crate::watch::{Matcher, Watch};
 
 mod slots;
 mod state;
+#[cfg_attr(not(feature = "async"), allow(dead_code, reason = "for tasks alone"))]
+mod turn;
 
 /// The shared state of one connection.
 ///
@@ -86,6 +90,17 @@ pub enum Received<'a> {
     Failed(IoFailure),
 }
 
+/// What something received has led to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Effect {
+    /// The connection goes on.
+    None,
+    /// It goes on, and the caller's own reply has come.
+    Settled,
+    /// The connection has ended.
+    Ended,
+}
+
 /// How far [`Hub::flush`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
@@ -120,8 +135,8 @@ impl Hub {
     /// As [`Connection::execute`].
     pub fn execute(self: &Arc<Self>, prepared: Prepared<OwnedFd>) -> Result<Pending, Refusal> {
         let mut state = self.lock();
-        let id = state.accept(prepared)?;
-        Ok(Pending::new(self.clone(), id))
+        let (id, alone) = state.accept(prepared)?;
+        Ok(Pending::new(self.clone(), id, alone))
     }
 
     /// Accepts a command together with a wait for an event, so that the event cannot come between
@@ -136,10 +151,10 @@ impl Hub {
         matcher: Matcher,
     ) -> Result<PendingUntil, Refusal> {
         let mut state = self.lock();
-        let id = state.accept(prepared)?;
+        let (id, alone) = state.accept(prepared)?;
         let watch = Arc::new(Watch::new(id, matcher));
         state.watches.push(watch.clone());
-        Ok(PendingUntil::new(Pending::new(self.clone(), id), watch))
+        Ok(PendingUntil::new(Pending::new(self.clone(), id, alone), watch))
     }
 
     /// Subscribes to all events from now on.
@@ -164,7 +179,7 @@ impl Hub {
     pub fn close(&self) {
         let mut state = self.lock();
         state.connection.close();
-        self.dispatch(state);
+        self.dispatch(state, None);
     }
 
     /// Ends the connection at once: nobody waits for its replies any more, or not any longer.
@@ -176,7 +191,7 @@ impl Hub {
     pub fn abort_with(&self, reason: CloseReason) {
         let mut state = self.lock();
         state.connection.abort_with(reason);
-        self.dispatch(state);
+        self.dispatch(state, None);
     }
 
     /// Waits until commands are sent, and gives the greeting, which a guest agent does without; gives
@@ -214,13 +229,23 @@ impl Hub {
     /// Takes in what came from the transport, and wakes whom it concerns. Tells whether the
     /// connection goes on: if not, drop the transport.
     pub fn receive(&self, received: Received<'_>) -> bool {
+        self.receive_as(received, None) != Effect::Ended
+    }
+
+    /// As [`receive`](Self::receive), by a caller who waits for a reply himself: for that one he is not
+    /// woken, and has to look after this.
+    pub(crate) fn receive_as(&self, received: Received<'_>, caller: Option<CommandId>) -> Effect {
         let mut state = self.lock();
         if let Some(tap) = &self.tap {
             tap.received(received);
         }
         let open = state.receive(received);
-        self.dispatch(state);
-        open
+        let settled = self.dispatch(state, caller);
+        match open {
+            false => Effect::Ended,
+            true if settled => Effect::Settled,
+            true => Effect::None,
+        }
     }
 
     /// Sends what may be sent now. `send` must not block; it gives back how many bytes it took.
@@ -277,18 +302,21 @@ impl Hub {
         &self,
         id: CommandId,
         waker: &Waker,
-        begun: &mut bool,
+        standing: &mut Standing,
     ) -> Poll<Result<Raw, ExecuteError>> {
         let waker = waker.clone();
         let mut state = self.lock();
-        *begun = *begun || state.connection.has_begun(id);
+        standing.begun = standing.begun || state.connection.has_begun(id);
+        standing.has_turn = state.turn.caller == Some(id);
         if let Some(Slot::Waiting(waiting)) = state.slots.get_mut(&id) {
             let replaced = waiting.replace(waker);
             drop(state);
             drop(replaced);
             return Poll::Pending;
         }
-        match state.slots.remove(&id) {
+        standing.ended_alone = standing.has_turn && state.connection.is_idle();
+        standing.has_turn = false;
+        match state.forget(id) {
             Some(Slot::Done(outcome)) => Poll::Ready(outcome),
             _ => Poll::Pending,
         }
@@ -299,10 +327,10 @@ impl Hub {
     pub(crate) fn give_up(&self, id: CommandId) -> Result<Raw, Error> {
         let mut state = self.lock();
         // Dropped without the lock: its waker is not ours.
-        let slot = state.slots.remove(&id);
+        let slot = state.forget(id);
         let outcome = state.give_up(id);
         // Withdrawing the last one may have made the connection idle.
-        self.dispatch(state);
+        self.dispatch(state, None);
         match slot {
             Some(Slot::Done(outcome)) => outcome.map_err(Error::from),
             _ => outcome,
@@ -314,13 +342,14 @@ impl Hub {
     }
 
     /// What follows every change: hands out what the connection has to tell, and lets the tap tell
-    /// what it has noted.
-    fn dispatch<'a>(&'a self, state: MutexGuard<'a, State>) {
+    /// what it has noted. Tells whether the caller's reply was there.
+    fn dispatch<'a>(&'a self, state: MutexGuard<'a, State>, caller: Option<CommandId>) -> bool {
         if let Some(tap) = &self.tap {
             tap.look_at(&state.connection);
         }
-        self.hand_out(state);
+        let settled = self.hand_out(state, caller);
         self.tell_tap();
+        settled
     }
 
     fn tell_tap(&self) {
@@ -335,17 +364,19 @@ impl Hub {
     /// Only events keep it busy, and only [`receive`](Self::receive) brings those: so who receives
     /// has handed out everything before it receives, and perhaps blocks, again. That is why the
     /// lock comes from the caller and is not let go in between.
-    fn hand_out<'a>(&'a self, mut state: MutexGuard<'a, State>) {
+    fn hand_out<'a>(&'a self, mut state: MutexGuard<'a, State>, caller: Option<CommandId>) -> bool {
+        let mut settled = false;
         if state.dispatching {
-            return;
+            return settled;
         }
         state.dispatching = true;
         loop {
-            let aside = state.hand_out();
+            let aside = state.hand_out(caller);
             state.dispatching = aside.has_more();
+            settled |= aside.settled;
             drop(state);
             if !aside.run() {
-                break;
+                return settled;
             }
             state = self.lock();
         }

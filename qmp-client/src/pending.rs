@@ -19,24 +19,48 @@ use crate::watch::Watch;
 pub struct Pending {
     hub: Arc<Hub>,
     id: CommandId,
-    begun: bool,
+    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "for tasks alone"))]
+    alone: bool,
+    standing: Standing,
     done: bool,
 }
 
+/// How a command stood when it was last looked at.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Standing {
+    /// Its first byte had gone out.
+    pub(crate) begun: bool,
+    /// Its caller had the turn at receiving, and it had not ended.
+    pub(crate) has_turn: bool,
+    /// It had ended in its caller's turn, and nothing else was outstanding.
+    pub(crate) ended_alone: bool,
+}
+
 impl Pending {
-    pub(crate) fn new(hub: Arc<Hub>, id: CommandId) -> Self {
-        Self { hub, id, begun: false, done: false }
+    pub(crate) fn new(hub: Arc<Hub>, id: CommandId, alone: bool) -> Self {
+        Self { hub, id, alone, standing: Standing::default(), done: false }
     }
 
-    #[cfg(test)]
+    #[cfg(any(test, feature = "async"))]
     pub(crate) fn id(&self) -> CommandId {
         self.id
+    }
+
+    /// Whether nothing else was outstanding when it was accepted.
+    #[cfg(feature = "async")]
+    pub(crate) fn was_alone(&self) -> bool {
+        self.alone
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn standing(&self) -> Standing {
+        self.standing
     }
 
     /// How the command ended. Pending, it wakes the waker given last. Once it was ready it must
     /// not be polled again.
     pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Raw, ExecuteError>> {
-        let outcome = ready!(self.hub.poll_reply(self.id, waker, &mut self.begun));
+        let outcome = ready!(self.hub.poll_reply(self.id, waker, &mut self.standing));
         self.done = true;
         Poll::Ready(outcome)
     }
@@ -44,7 +68,7 @@ impl Pending {
     /// Whether its first byte had gone out when it was last polled. From then on only what comes
     /// from the server can end it, or the end of the transport.
     pub fn has_begun(&self) -> bool {
-        self.begun
+        self.standing.begun
     }
 
     /// Gives up waiting, as the deadline has passed: how the command ended with that. A
@@ -88,6 +112,12 @@ impl PendingUntil {
         let event = ready!(self.watch.poll(waker))?;
         let reply = self.reply.take().unwrap_or(Raw::from_static("{}"));
         Poll::Ready(Ok((reply, event)))
+    }
+
+    /// The command itself.
+    #[cfg(feature = "async")]
+    pub(crate) fn command(&self) -> &Pending {
+        &self.pending
     }
 
     /// As [`Pending::has_begun`].

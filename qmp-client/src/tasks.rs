@@ -37,15 +37,18 @@
 //! # Who does what
 //!
 //! - A caller's task encodes its command and, if nothing else is outstanding, writes it itself where
-//!   the socket takes it. With others outstanding it leaves that to the driver, so that what many
-//!   tasks execute at once goes out in one write. Out-of-band commands never wait for that.
-//! - The [`Driver`] reads, and wakes each reply's caller; it writes what found no room.
+//!   the socket takes it, and reads its reply itself. With others outstanding it leaves that to the
+//!   driver, so that what many tasks execute at once goes out in one write. Out-of-band commands never
+//!   wait for that.
+//! - The [`Driver`] reads everything else, and wakes each reply's caller; it writes what found no room. A
+//!   caller that is not polled keeps nothing back for longer than a moment: the driver reads then.
 //! - No future holds a lock while it waits. Whatever is dropped, and whenever, leaves the connection
 //!   as good as before.
 //!
 //! [`guide`] shows what follows from that for programs.
 
 mod adapter;
+mod bell;
 mod builder;
 mod client;
 mod driver;

@@ -29,10 +29,22 @@ mod support;
 const ORDERS: usize = 2_000;
 const LONG: Duration = Duration::from_secs(1);
 
-/// Runs a test in many orders, some at random and some with few switches of tasks.
-fn check(test: impl Fn() + Send + Sync + Clone + 'static) {
-    shuttle::check_random(test.clone(), ORDERS);
-    shuttle::check_pct(test, ORDERS, 3);
+/// Runs a test in many orders, some at random and some with few switches of tasks: over a wire from which
+/// the driver alone receives, and over one from which callers do too. It takes so many bytes at once.
+fn check_with_room(room: usize, test: impl Fn(Wire) + Send + Sync + Clone + 'static) {
+    for shared in [false, true] {
+        let test = test.clone();
+        let test = move || {
+            let wire = Wire::with_room(room);
+            test(if shared { wire.shared() } else { wire });
+        };
+        shuttle::check_random(test.clone(), ORDERS);
+        shuttle::check_pct(test, ORDERS, 3);
+    }
+}
+
+fn check(test: impl Fn(Wire) + Send + Sync + Clone + 'static) {
+    check_with_room(usize::MAX, test);
 }
 
 /// A client that is connected to a machine, whose driver is not spawned yet.
@@ -51,10 +63,9 @@ async fn driven(wire: &Wire) -> (Client, Events, JoinHandle<CloseReason>, JoinHa
 
 #[test]
 fn c13_callers_in_any_order_get_their_replies() {
-    check(|| {
+    // So little room that every command is sent in pieces.
+    check_with_room(40, |wire| {
         block_on(async {
-            // So little room that every command is sent in pieces.
-            let wire = Wire::with_room(40);
             let (client, events, driver, served) = driven(&wire).await;
             drop(events);
             let callers = [0; 3].map(|_| {
@@ -81,9 +92,8 @@ fn c13_callers_in_any_order_get_their_replies() {
 /// The server answers only when it has got them all: nothing but the callers wakes the driver.
 #[test]
 fn c13_a_command_beside_an_unanswered_one_is_sent() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let served = spawn(wire.clone().answer_together(3));
             let connected = Builder::new().from_transport_with_driver(wire).await;
             let (client, _, driver) = connected.unwrap();
@@ -104,9 +114,8 @@ fn c13_a_command_beside_an_unanswered_one_is_sent() {
 
 #[test]
 fn c19_execute_against_close() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, _, driver, served) = driven(&wire).await;
             let other = client.clone();
             let caller = spawn(async move {
@@ -130,9 +139,8 @@ fn c19_execute_against_close() {
 
 #[test]
 fn c8_cancel_against_reply() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, _, driver, served) = driven(&wire).await;
             let other = client.clone();
             let caller = spawn(async move {
@@ -156,9 +164,8 @@ fn c8_cancel_against_reply() {
 
 #[test]
 fn c14_subscribe_against_event() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, _, driver, served) = driven(&wire).await;
             let other = client.clone();
             let subscriber = spawn(async move {
@@ -183,9 +190,8 @@ fn c14_subscribe_against_event() {
 
 #[test]
 fn c15_a_watched_event_against_the_reply() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, _, driver, served) = driven(&wire).await;
             let other = client.clone();
             let noise = spawn(async move { other.execute(&QueryStatus).await.map(|_| ()) });
@@ -202,9 +208,8 @@ fn c15_a_watched_event_against_the_reply() {
 /// The event comes before the reply, so whoever has the reply finds that the matcher has run.
 #[test]
 fn c15_a_matcher_against_who_else_hands_out() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, _, driver, served) = driven(&wire).await;
             let seen = Arc::new(AtomicBool::new(false));
             let sees = seen.clone();
@@ -235,9 +240,8 @@ fn c15_a_matcher_against_who_else_hands_out() {
 
 #[test]
 fn c18_last_drop_against_driver() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, events, driver, served) = driven(&wire).await;
             let handles = [0; 2].map(|_| {
                 let client = client.clone();
@@ -259,9 +263,8 @@ fn c18_last_drop_against_driver() {
 /// Everyone who waits learns it, whatever they wait for.
 #[test]
 fn c17_the_driver_dropped_against_everything() {
-    check(|| {
+    check(|wire| {
         block_on(async {
-            let wire = Wire::new();
             let (client, events, driver, served) = connected(&wire).await;
             let gone = CloseReason::Failed(IoFailure::DriverGone);
             let caller = client.clone();
@@ -290,6 +293,79 @@ fn c17_the_driver_dropped_against_everything() {
             served.await.unwrap();
         });
     });
+}
+
+/// Each command is the only one, and the last one's caller never comes back to it.
+#[test]
+fn c13_a_caller_forgotten_against_all_others() {
+    check(|wire| {
+        block_on(async {
+            let (client, events, driver, served) = driven(&wire).await;
+            for _ in 0..2 {
+                client.execute(&Stop).await.unwrap();
+            }
+            let mut forgotten = client.execute(&Cont);
+            poll_once(&mut forgotten).await;
+            let waits =
+                spawn(async move { events.filter(|event| is(event, "RESUME")).next().await });
+            let other = client.clone();
+            let other = spawn(async move { other.execute(&QueryStatus).await.map(|_| ()) });
+            assert!(waits.await.unwrap().is_some());
+            other.await.unwrap().unwrap();
+            drop((forgotten, client));
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+/// The window has room for one: whoever receives the reply sees that the next one is sent.
+#[test]
+fn c10_what_waits_for_the_window_is_sent() {
+    check(|wire| {
+        block_on(async {
+            let served = spawn(wire.clone().serve(Machine::new()));
+            let builder = Builder::new().window(1);
+            let (client, _, driver) = builder.from_transport_with_driver(wire).await.unwrap();
+            let driver = spawn(driver);
+            let callers = [0; 3].map(|_| {
+                let client = client.clone();
+                spawn(async move {
+                    for _ in 0..2 {
+                        client.execute(&Stop).await.unwrap();
+                    }
+                })
+            });
+            drop(client);
+            for caller in callers {
+                caller.await.unwrap();
+            }
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+/// Nobody executes anything meanwhile: the driver receives it.
+#[test]
+fn c14_an_event_after_a_lone_command() {
+    check(|wire| {
+        block_on(async {
+            let (client, events, driver, served) = driven(&wire).await;
+            client.execute(&QueryStatus).await.unwrap();
+            wire.say(support::EVENT);
+            let mut events = events.filter(|event| is(event, "GONE"));
+            assert!(events.next().await.is_some());
+            wire.end();
+            assert!(matches!(client.closed().await, CloseReason::Eof { .. }));
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+fn is(event: &Result<Event, Lagged>, name: &str) -> bool {
+    event.as_ref().is_ok_and(|event| event.name() == name)
 }
 
 trait ToUnit: Future + Sized {

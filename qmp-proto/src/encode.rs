@@ -94,9 +94,7 @@ impl Drop for UndoOnDrop<'_> {
 
 fn is_plain(name: &str) -> bool {
     name.len() < ROOM
-        && name
-            .bytes()
-            .all(|byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_'))
+        && name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
 }
 
 /// Tells whether there are arguments.

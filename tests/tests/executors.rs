@@ -9,7 +9,7 @@ use std::rc::Rc;
 use std::thread;
 
 use futures_lite::StreamExt;
-use futures_lite::future::{block_on, or, zip};
+use futures_lite::future::{block_on, or, poll_once, zip};
 use qmp_smol::commands::{Cont, QueryStatus, Quit, RunState, Stop};
 use qmp_smol::{Builder, Client, CloseReason, Events};
 use qmp_tests::crowd;
@@ -52,6 +52,31 @@ fn without_any_spawn() {
         let (client, events, driver) = connect(&path).await;
         let (reason, ()) = zip(driver, use_it(client, events)).await;
         assert_eq!(reason, CloseReason::Quit);
+    });
+}
+
+/// In its turn at receiving, as in a `select!` whose other branch goes on. Nobody waits for it to come back.
+#[test]
+fn c13_a_caller_that_is_never_polled_again() {
+    let (_folder, path, _watched) = machine();
+    smol::block_on(async {
+        let (client, mut events) = qmp_smol::connect_with_events(&*path).await.unwrap();
+        for round in 0..20 {
+            // By then callers come one at a time, and the driver leaves receiving to them.
+            for _ in 0..8 {
+                client.execute(&QueryStatus).await.unwrap();
+            }
+            let mut forgotten = client.execute(&Cont);
+            let at_once = poll_once(&mut forgotten).await;
+            assert_eq!(events.next().await.unwrap().unwrap().name(), "RESUME");
+            client.execute(&Stop).await.unwrap();
+            assert_eq!(events.next().await.unwrap().unwrap().name(), "STOP");
+            match at_once {
+                None if round % 2 == 0 => std::mem::forget(forgotten),
+                None => assert!(forgotten.await.is_ok()),
+                Some(outcome) => assert!(outcome.is_ok()),
+            }
+        }
     });
 }
 

@@ -1,5 +1,6 @@
 //! What is behind the hub's lock.
 
+use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Waker;
@@ -10,6 +11,7 @@ use qmp_proto::{
 };
 
 use super::slots::{Slot, Slots};
+use super::turn::Turn;
 use super::{Flushed, Received};
 use crate::error::Error;
 use crate::events::EventQueue;
@@ -27,6 +29,8 @@ pub(super) struct State {
     pub(super) waiting: Waiting,
     /// Somebody hands out outputs and will go on until there are none.
     pub(super) dispatching: bool,
+    /// Whose turn it is to receive, where callers are tasks.
+    pub(super) turn: Turn,
     /// The transport takes nothing any more.
     pub(super) broken: Option<IoFailure>,
 }
@@ -34,17 +38,40 @@ pub(super) struct State {
 /// What is left to do when the lock is released: wakers and watches run code that is not ours.
 #[derive(Debug, Default)]
 pub(super) struct Aside {
-    wakers: Vec<Waker>,
+    wakers: Wakers,
+    /// The caller's own reply was there.
+    pub(super) settled: bool,
+    /// He needs no waking. His waker is no code of ours: it is dropped without the lock.
+    spared: Option<Waker>,
     /// The connection has ended, and with it these.
     ended: Option<(CloseReason, Vec<Arc<Watch>>)>,
     /// An event that somebody's matchers have to see before anything else is handed out.
     watched: Option<(Event, Vec<Arc<Watch>>)>,
 }
 
+/// Mostly there is one at most.
+#[derive(Debug, Default)]
+struct Wakers {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        for waker in wakers {
+            match self.first {
+                None => self.first = Some(waker),
+                Some(_) => self.others.push(waker),
+            }
+        }
+    }
+}
+
 impl Aside {
     /// Does it; tells whether there may be more to hand out.
     pub(super) fn run(self) -> bool {
-        self.wakers.into_iter().for_each(wake);
+        drop(self.spared);
+        self.wakers.first.into_iter().chain(self.wakers.others).for_each(wake);
         if let Some((reason, watches)) = self.ended {
             watches.into_iter().for_each(|watch| watch.end(&reason));
         }
@@ -69,6 +96,7 @@ impl State {
             watches: Vec::new(),
             waiting: Waiting::default(),
             dispatching: false,
+            turn: Turn::new(),
             broken: None,
         }
     }
@@ -85,10 +113,24 @@ impl State {
         self.connection.close_reason().is_none()
     }
 
-    pub(super) fn accept(&mut self, prepared: Prepared<OwnedFd>) -> Result<CommandId, Refusal> {
+    /// Tells the command's id, and whether nothing else is outstanding.
+    pub(super) fn accept(
+        &mut self,
+        prepared: Prepared<OwnedFd>,
+    ) -> Result<(CommandId, bool), Refusal> {
+        let alone = self.connection.is_idle();
         let id = self.connection.execute_prepared(prepared)?;
         self.slots.insert(id, Slot::Waiting(None));
-        Ok(id)
+        self.turn.note(alone);
+        Ok((id, alone))
+    }
+
+    /// Nobody waits for this reply any more.
+    pub(super) fn forget(&mut self, id: CommandId) -> Option<Slot> {
+        if self.turn.caller == Some(id) {
+            self.turn.caller = None;
+        }
+        self.slots.remove(&id)
     }
 
     /// How a command ended that is not waited for any more. A guest agent that has taken nothing, or
@@ -147,14 +189,21 @@ impl State {
         }
     }
 
-    /// Hands out outputs, up to an event that somebody's matcher has to see.
-    pub(super) fn hand_out(&mut self) -> Aside {
+    /// Hands out outputs, up to an event that somebody's matcher has to see. The caller who does so is
+    /// not woken for his own reply.
+    pub(super) fn hand_out(&mut self, caller: Option<CommandId>) -> Aside {
         let mut aside = Aside::default();
         while !aside.has_more() {
             let Some(output) = self.connection.poll_output() else { break };
             match output {
                 Output::Event(event) => self.publish(event, &mut aside),
-                Output::Reply(id, outcome) => self.settle(id, outcome, &mut aside.wakers),
+                Output::Reply(id, outcome) => {
+                    let waker = self.settle(id, outcome);
+                    match caller == Some(id) {
+                        true => (aside.settled, aside.spared) = (true, waker),
+                        false => aside.wakers.extend(waker),
+                    }
+                }
                 Output::Closed(reason) => {
                     aside.wakers.extend(self.waiting.take_all());
                     aside.wakers.extend(self.subscribers.drain(..).filter_map(|queue| queue.end()));
@@ -170,32 +219,40 @@ impl State {
         aside
     }
 
+    /// The last one gets the event itself. Copies share its bytes, which takes an allocation.
     fn publish(&mut self, event: Event, aside: &mut Aside) {
-        self.subscribers.retain(|queue| match queue.push(&event) {
+        let watches = self.watches.iter().filter(|watch| watch.is_watching());
+        let watches: Vec<_> = watches.cloned().collect();
+        let last = match watches.is_empty() {
+            true => self.subscribers.pop(),
+            false => None,
+        };
+        self.subscribers.retain(|queue| match queue.push(Cow::Borrowed(&event)) {
             Ok(waker) => {
                 aside.wakers.extend(waker);
                 true
             }
             Err(_) => false,
         });
-        let watches = self.watches.iter().filter(|watch| watch.is_watching());
-        let watches: Vec<_> = watches.cloned().collect();
-        aside.watched = (!watches.is_empty()).then_some((event, watches));
+        if let Some(queue) = last {
+            if let Ok(waker) = queue.push(Cow::Owned(event)) {
+                aside.wakers.extend(waker);
+                self.subscribers.push(queue);
+            }
+        } else if !watches.is_empty() {
+            aside.watched = Some((event, watches));
+        }
     }
 
-    fn settle(
-        &mut self,
-        id: CommandId,
-        outcome: Result<Raw, ExecuteError>,
-        wakers: &mut Vec<Waker>,
-    ) {
+    /// Tells whom to wake for it.
+    fn settle(&mut self, id: CommandId, outcome: Result<Raw, ExecuteError>) -> Option<Waker> {
         for watch in self.watches.iter().filter(|watch| watch.command == id) {
             watch.begin();
         }
-        if let Some(slot) = self.slots.get_mut(&id) {
-            if let Slot::Waiting(waker) = std::mem::replace(slot, Slot::Done(outcome)) {
-                wakers.extend(waker);
-            }
+        let slot = self.slots.get_mut(&id)?;
+        match std::mem::replace(slot, Slot::Done(outcome)) {
+            Slot::Waiting(waker) => waker,
+            Slot::Done(_) => None,
         }
     }
 }

@@ -274,7 +274,7 @@ impl<R: Runtime> Builder<R> {
         let hub = self.options.hub(transport.carries_descriptors(), start);
         let subscription = hub.subscribe(self.options.event_limits);
         let link = Link::new(hub.clone(), Box::new(transport));
-        let mut driver = Driver::new(link.clone());
+        let mut driver = Driver::new(link.clone(), R::sleep);
         let deadline = self.options.deadline_after(start);
         let greeting = loop {
             let left = deadline.saturating_duration_since(Instant::now());

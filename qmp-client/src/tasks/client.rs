@@ -1,6 +1,7 @@
 //! The handle through which any number of tasks use one connection.
 
 use std::os::fd::OwnedFd;
+use std::task::{Poll, Waker};
 use std::time::Duration;
 
 use qmp_proto::{CloseReason, Command, Event, Greeting, Raw, Refusal, Request};
@@ -8,11 +9,12 @@ use serde::Serialize;
 
 use super::events::Events;
 use super::execute::{Execute, ExecuteUntil};
-use super::link::Link;
+use super::link::{Came, Link};
 use super::outstanding::Outstanding;
 use super::runtime::{Sleep, within};
 use crate::error::Error;
 use crate::events::{EventLimits, Subscription};
+use crate::hub::Manner;
 use crate::options::Options;
 use crate::sync::Arc;
 
@@ -58,31 +60,55 @@ pub struct Client {
 /// What the clones and their futures share. Its end is the connection's.
 #[derive(Debug)]
 pub(super) struct Handle {
-    link: Arc<Link>,
+    pub(super) link: Arc<Link>,
     greeting: Greeting,
     limits: EventLimits,
     pub(super) sleep: fn(Duration) -> Sleep,
 }
 
 impl Handle {
-    /// Has a command accepted, and sends it or sees that it is sent.
+    /// Has a command accepted. If nothing else is outstanding it may be its caller's to send, and to
+    /// receive the reply.
+    pub(super) fn begin<P: Outstanding>(&self, plan: P::Plan) -> Result<(P, Manner), Refusal> {
+        let begun = P::begin(&self.link.hub, plan)?;
+        let command = begun.command();
+        let manner = match command.was_alone() {
+            true => self.link.give_turn(command),
+            false => Manner::Leaves,
+        };
+        Ok((begun, manner))
+    }
+
+    /// Sends a command or sees that it is sent.
     ///
-    /// A lone command goes out from here. With others outstanding it is the driver's to send, with
-    /// all that have come by then; but what is out-of-band passes them.
-    pub(super) fn begin<P: Outstanding>(&self, plan: P::Plan, passes: bool) -> Result<P, Refusal> {
-        let hub = &self.link.hub;
-        let alone = passes || hub.inspect(|connection| connection.is_idle());
-        let pending = P::begin(hub, plan)?;
-        match alone {
-            true => self.link.send(),
-            false => self.link.wake_driver(),
+    /// With others outstanding it is the driver's to send, with all that have come by then; but what is
+    /// out-of-band passes them.
+    pub(super) fn send(&self, manner: Manner, passes: bool) {
+        match manner == Manner::Leaves && !passes {
+            true => self.link.call_driver(),
+            false => self.link.send(),
         }
-        Ok(pending)
+    }
+
+    /// Receives, if it is this command's turn, and tells how it ended if it has.
+    pub(super) fn receive<P: Outstanding>(
+        &self,
+        command: &mut P,
+        waker: &Waker,
+    ) -> Poll<Result<P::Output, Error>> {
+        let came = self.link.receive_for(command.command());
+        if came == Came::Nothing {
+            return Poll::Pending;
+        }
+        let outcome = command.poll_outcome(waker);
+        let waits = outcome.is_pending().then_some(waker);
+        self.link.received(came, command.command().standing(), waits);
+        outcome
     }
 
     /// A command is not waited for any more: those behind it may have their turn.
     pub(super) fn withdrawn(&self) {
-        self.link.wake_driver();
+        self.link.call_driver();
     }
 }
 
@@ -146,9 +172,9 @@ impl Client {
     /// Executes a command and waits for both its return and an event, in whichever order they come.
     ///
     /// The event cannot be missed, nor lost to a full queue: `matches` is shown every event from
-    /// the command's first byte on; one that came before does not count. It is called by the driver,
-    /// so it should be quick, and it must not call this client. It owns what it looks for:
-    /// `let id = id.to_owned();`, then `move |event| …`.
+    /// the command's first byte on; one that came before does not count. It is called by whichever
+    /// task receives the event, so it should be quick, and it must not call this client. It owns what
+    /// it looks for: `let id = id.to_owned();`, then `move |event| …`.
     ///
     /// # Errors
     ///
@@ -232,7 +258,7 @@ impl Client {
     pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
         let link = self.link();
         link.hub.close();
-        link.wake_driver();
+        link.call_driver();
         let closed = within(self.handle.sleep, Some(timeout), link.hub.closed()).await;
         link.finish();
         closed.map(|_| ()).ok_or(Error::StillBusy)

@@ -1,19 +1,22 @@
 //! What moves a connection's bytes.
 
+use std::fmt;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use qmp_proto::{CloseReason, IoFailure};
 
-use super::link::Link;
+use super::link::{Link, ROUNDS};
+use super::runtime::Sleep;
 use super::scratch;
 use crate::hub::{Flushed, Received};
 use crate::sync::Arc;
 
-/// How often it receives before others have their turn.
-const ROUNDS: usize = 4;
+/// How long no caller must have come before the driver receives in place of one.
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A future that moves a connection's bytes, and tells how it ended when it has.
 ///
@@ -42,16 +45,22 @@ const ROUNDS: usize = 4;
 /// # })}
 /// ```
 #[must_use = "nothing is received until the driver is polled"]
-#[derive(Debug)]
 pub struct Driver {
     link: Arc<Link>,
     /// The writing side is gone. What there is to receive is received, and that is the end.
     broken: Option<IoFailure>,
+    /// There is something to receive, and it is the driver's.
+    called: bool,
+    /// Callers come: when this is over, it looks whether they still do.
+    patience: Option<Sleep>,
+    /// How many had come when it last looked.
+    seen: u64,
+    sleep: fn(Duration) -> Sleep,
 }
 
 impl Driver {
-    pub(super) fn new(link: Arc<Link>) -> Self {
-        Self { link, broken: None }
+    pub(super) fn new(link: Arc<Link>, sleep: fn(Duration) -> Sleep) -> Self {
+        Self { link, broken: None, called: true, patience: None, seen: 0, sleep }
     }
 
     fn run(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<CloseReason> {
@@ -60,8 +69,15 @@ impl Driver {
                 return Poll::Ready(reason);
             }
             self.send(context);
-            match self.link.transport.poll_receive(context, buffer) {
-                Poll::Ready(received) => self.take_in(received, buffer),
+            if self.link.shared && !self.link.hub.relieve(self.called) {
+                return Poll::Pending;
+            }
+            let Some(receiving) = self.link.try_receiving() else { return Poll::Pending };
+            let polled = receiving.poll(context.waker(), buffer, None);
+            // Until there is nothing left.
+            self.called = polled.is_ready();
+            match polled {
+                Poll::Ready(_) => {}
                 Poll::Pending => match self.broken {
                     None => return Poll::Pending,
                     Some(failure) => {
@@ -99,14 +115,18 @@ impl Driver {
         }
     }
 
-    fn take_in(&self, received: io::Result<usize>, buffer: &[u8]) {
-        let received = match &received {
-            Ok(0) => Received::Eof,
-            Ok(length) => Received::Bytes(buffer.get(..*length).unwrap_or(buffer)),
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => return,
-            Err(error) => Received::Failed(error.into()),
-        };
-        self.link.hub.receive(received);
+    /// Is patient as long as callers come.
+    fn look_after_callers(&mut self, context: &mut Context<'_>) {
+        if !self.link.shared {
+            return;
+        }
+        while self.patience.as_mut().is_none_or(|sleep| sleep.as_mut().poll(context).is_ready()) {
+            let come = self.link.hub.callers_come(&mut self.seen);
+            self.patience = come.then(|| (self.sleep)(PATIENCE));
+            if !come {
+                break;
+            }
+        }
     }
 }
 
@@ -115,7 +135,8 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CloseReason> {
         let this = self.get_mut();
-        this.link.register_driver(context.waker());
+        this.called |= this.link.register_driver(context.waker());
+        this.look_after_callers(context);
         scratch::with(|buffer| this.run(context, buffer))
     }
 }
@@ -126,5 +147,11 @@ impl Drop for Driver {
             self.link.hub.receive(Received::Failed(IoFailure::DriverGone));
         }
         self.link.transport.shut_down();
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("link", &self.link).finish_non_exhaustive()
     }
 }

@@ -13,6 +13,7 @@ use super::client::Handle;
 use super::outstanding::Outstanding;
 use super::runtime::Sleep;
 use crate::error::Error;
+use crate::hub::Manner;
 use crate::pending::{Pending, PendingUntil};
 use crate::sync::Arc;
 use crate::watch::Matcher;
@@ -76,16 +77,26 @@ impl<P: Outstanding> Run<P> {
 
     fn advance(&mut self, context: &mut Context<'_>) -> Poll<Result<P::Output, Error>> {
         let Some(handle) = &self.handle else { return Poll::Pending };
+        let mut begun = None;
         if let Stage::New(..) = self.stage {
             let Stage::New(plan, passes) = std::mem::replace(&mut self.stage, Stage::Ended) else {
                 return Poll::Pending;
             };
-            let pending = handle.begin(plan?, passes)?;
-            let sleep = self.timeout.map(handle.sleep);
-            self.stage = Stage::Waiting(pending, sleep);
+            let (pending, manner) = handle.begin(plan?)?;
+            self.stage = Stage::Waiting(pending, self.timeout.map(handle.sleep));
+            begun = Some((manner, passes));
         }
         let Stage::Waiting(pending, sleep) = &mut self.stage else { return Poll::Pending };
+        // Its waker is in its place before it sends and receives: whatever comes finds whom to wake.
         if let Poll::Ready(outcome) = pending.poll_outcome(context.waker()) {
+            return Poll::Ready(outcome);
+        }
+        if let Some((manner, passes)) = begun {
+            handle.send(manner, passes);
+        }
+        if let Some((Manner::Yields, _)) = begun {
+            context.waker().wake_by_ref();
+        } else if let Poll::Ready(outcome) = handle.receive(pending, context.waker()) {
             return Poll::Ready(outcome);
         }
         let late = sleep.as_mut().is_some_and(|sleep| sleep.as_mut().poll(context).is_ready());

@@ -24,6 +24,9 @@ pub(super) trait Outstanding: Sized {
     /// How it ended.
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Self::Output, Error>>;
 
+    /// The command itself.
+    fn command(&self) -> &Pending;
+
     /// Gives up waiting, as the deadline has passed: how it ended with that.
     fn give_up(self) -> Result<Self::Output, Error>;
 }
@@ -38,6 +41,10 @@ impl Outstanding for Pending {
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
         self.poll(waker).map_err(Error::from)
+    }
+
+    fn command(&self) -> &Pending {
+        self
     }
 
     fn give_up(self) -> Result<Raw, Error> {
@@ -55,6 +62,10 @@ impl Outstanding for PendingUntil {
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<(Raw, Event), Error>> {
         self.poll(waker)
+    }
+
+    fn command(&self) -> &Pending {
+        Self::command(self)
     }
 
     fn give_up(self) -> Result<(Raw, Event), Error> {

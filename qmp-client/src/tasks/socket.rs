@@ -17,7 +17,8 @@ use crate::descriptors;
 pub(super) struct Socket {
     socket: Async<OwnedFd>,
     descriptors: bool,
-    /// The last read did not fill its buffer, so there is nothing to read until the reactor says so.
+    /// The last read did not fill its buffer and nothing was sent since, so there is nothing to read until
+    /// the reactor says so.
     drained: AtomicBool,
 }
 
@@ -31,7 +32,10 @@ impl Socket {
 
 impl Transport for Socket {
     fn try_send(&self, bytes: &[u8], descriptor: Option<BorrowedFd<'_>>) -> io::Result<usize> {
-        descriptors::send(self.socket.as_fd(), bytes, descriptor)
+        let sent = descriptors::send(self.socket.as_fd(), bytes, descriptor)?;
+        // The answer may be there when somebody looks.
+        self.drained.store(false, Ordering::Relaxed);
+        Ok(sent)
     }
 
     fn poll_send(
@@ -72,6 +76,11 @@ impl Transport for Socket {
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
+    }
+
+    /// The reactor is the same for all.
+    fn callers_may_receive(&self) -> bool {
+        true
     }
 
     fn carries_descriptors(&self) -> bool {

@@ -12,7 +12,8 @@ use std::task::{Context, Poll};
 /// [`Builder::from_transport_with_driver`](super::Builder::from_transport_with_driver).
 ///
 /// `try_send` and `poll_send` are called under the connection's lock: they must not call the client.
-/// All `poll_…` methods are called by the [`Driver`](super::Driver) alone.
+/// All `poll_…` methods are called by the [`Driver`](super::Driver) alone, but for `poll_receive` where
+/// [`callers_may_receive`](Self::callers_may_receive).
 pub trait Transport: Send + Sync + 'static {
     /// Sends what is taken at once, from any task, and the descriptor with the first byte. Never
     /// blocks.
@@ -45,6 +46,13 @@ pub trait Transport: Send + Sync + 'static {
     /// Receives some bytes; 0 at the end of the stream.
     fn poll_receive(&self, context: &mut Context<'_>, buffer: &mut [u8])
     -> Poll<io::Result<usize>>;
+
+    /// Whether `poll_receive` may be called by any task on any thread: by one at a time, and with the same
+    /// waker each time. Then a task whose command is the only one receives its reply itself, which saves
+    /// the way through the driver. By default it is the driver's alone.
+    fn callers_may_receive(&self) -> bool {
+        false
+    }
 
     /// Whether descriptors sent over it reach the server. By default they do not, and a command with
     /// one is refused.

@@ -29,7 +29,10 @@ pub const EVENT: &str =
 
 /// A wire between a client and a test, or a machine.
 #[derive(Clone, Debug)]
-pub struct Wire(Arc<Mutex<State>>);
+pub struct Wire {
+    state: Arc<Mutex<State>>,
+    shared: bool,
+}
 
 #[derive(Debug)]
 struct State {
@@ -54,7 +57,7 @@ impl Wire {
 
     /// One that takes so many bytes, until they are taken out of it.
     pub fn with_room(room: usize) -> Self {
-        Self(Arc::new(Mutex::new(State {
+        let state = Arc::new(Mutex::new(State {
             sent: Vec::new(),
             writes: 0,
             room,
@@ -64,11 +67,18 @@ impl Wire {
             reader: None,
             writer: None,
             server: None,
-        })))
+        }));
+        Self { state, shared: false }
+    }
+
+    /// The same, from which callers receive too.
+    pub fn shared(mut self) -> Self {
+        self.shared = true;
+        self
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap()
+        self.state.lock().unwrap()
     }
 
     /// What the client has sent since this was last called. That makes room for more.
@@ -251,6 +261,10 @@ impl Transport for Wire {
         Poll::Ready(Ok(length))
     }
 
+    fn callers_may_receive(&self) -> bool {
+        self.shared
+    }
+
     fn carries_descriptors(&self) -> bool {
         true
     }
@@ -301,7 +315,11 @@ pub struct Bench {
 impl Bench {
     /// A connection that is ready, over a wire that takes so many bytes at once.
     pub fn new(builder: &Builder, room: usize) -> Self {
-        let wire = Wire::with_room(room);
+        Self::over(Wire::with_room(room), builder)
+    }
+
+    /// A connection that is ready, over this wire.
+    pub fn over(wire: Wire, builder: &Builder) -> Self {
         let mut connecting = pin!(builder.from_transport_with_driver(wire.clone()));
         wire.say(GREETING);
         let mut sent = String::new();
@@ -358,7 +376,7 @@ fn wake(waker: Option<Waker>) {
     }
 }
 
-/// A runtime without a clock, whose drivers are run by hand.
+/// A runtime whose clock and drivers are run by hand.
 #[derive(Debug)]
 pub enum ByHand {}
 
@@ -367,9 +385,35 @@ impl Runtime for ByHand {
         unreachable!("the tests take the driver themselves")
     }
 
-    fn sleep(_: Duration) -> Sleep {
-        Box::pin(std::future::pending())
+    /// Until the test lets time pass. With shuttle a short time may pass at once, and a long one never
+    /// does.
+    fn sleep(time: Duration) -> Sleep {
+        #[cfg(qmp_shuttle)]
+        match time < Duration::from_millis(100) {
+            true => Box::pin(shuttle::future::yield_now()),
+            false => Box::pin(std::future::pending()),
+        }
+        #[cfg(not(qmp_shuttle))]
+        {
+            let _ = time;
+            let began = NOW.get();
+            Box::pin(poll_fn(move |_| match NOW.get() > began {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }))
+        }
     }
+}
+
+#[cfg(not(qmp_shuttle))]
+thread_local! {
+    static NOW: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+}
+
+/// Whatever sleeps now has slept enough when it is polled next.
+#[cfg(not(qmp_shuttle))]
+pub fn let_time_pass() {
+    NOW.set(NOW.get() + 1);
 }
 
 qmp_client::adapter!(ByHand);

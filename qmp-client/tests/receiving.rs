@@ -1,0 +1,246 @@
+//! Who receives, where callers may: the one whose command is the only one, and nobody has to wait for it.
+#![cfg(not(qmp_shuttle))]
+#![allow(missing_docs, reason = "a test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+
+use futures_lite::Stream;
+use futures_lite::future::block_on;
+use qmp_client::Error;
+use qmp_client::tasks::{Client, Driver, Events, Execute};
+use qmp_proto::commands::{Cont, Stop};
+use qmp_proto::{CloseReason, Empty};
+use support::{Bench, Builder, EVENT, Wakes, Wire, id, let_time_pass, poll};
+
+mod support;
+
+/// A connection whose driver has seen that callers come one at a time, and leaves receiving to them.
+fn at_callers() -> Bench {
+    let mut bench = Bench::over(Wire::new().shared(), &Builder::new());
+    let wakes = Arc::new(Wakes::default());
+    assert!(poll_with(&mut bench.driver, &wakes.clone().into()).is_pending());
+    for _ in 0..8 {
+        run_alone(&bench);
+    }
+    assert_eq!(wakes.count(), 1, "once, to look after them");
+    assert!(poll(Pin::new(&mut bench.driver)).is_pending());
+    bench
+}
+
+/// A command of which the driver learns nothing.
+fn run_alone(bench: &Bench) {
+    let mut execute = pin!(bench.client.execute(&Stop));
+    if poll(execute.as_mut()).is_pending() {
+        answer(&bench.wire);
+        assert!(matches!(poll(execute), Poll::Ready(Ok(_))), "its caller receives it");
+    }
+}
+
+fn begin(client: &Client) -> Execute<Empty> {
+    let mut execute = client.execute(&Stop);
+    assert!(poll(Pin::new(&mut execute)).is_pending());
+    execute
+}
+
+/// Answers all that was sent, in one piece.
+fn answer(wire: &Wire) {
+    let sent = wire.take_sent();
+    let replies =
+        sent.lines().map(|line| format!("{{\"return\": {{}}, \"id\": {}}}\r\n", id(line)));
+    wire.say(replies.collect::<String>());
+}
+
+fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
+    Pin::new(future).poll(&mut Context::from_waker(waker))
+}
+
+fn next(events: &mut Events) -> Option<String> {
+    match Pin::new(events).poll_next(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(Some(Ok(event))) => Some(event.name().to_owned()),
+        _ => None,
+    }
+}
+
+/// The driver has its turn as often as it asks for one.
+fn drive(driver: &mut Driver) {
+    let wakes = Arc::new(Wakes::default());
+    let mut asked = None;
+    while asked != Some(wakes.count()) {
+        asked = Some(wakes.count());
+        assert!(poll_with(driver, &wakes.clone().into()).is_pending());
+    }
+}
+
+#[test]
+fn c13_a_lone_caller_receives_its_reply_and_what_is_before_it() {
+    let mut bench = at_callers();
+    let mut execute = begin(&bench.client);
+    bench.wire.say(EVENT);
+    answer(&bench.wire);
+    assert!(matches!(poll(Pin::new(&mut execute)), Poll::Ready(Ok(_))));
+    assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
+}
+
+/// Whether its task is woken does not hang on the driver.
+#[test]
+fn c13_a_lone_caller_is_woken_and_not_the_driver() {
+    let mut bench = at_callers();
+    let (drivers, callers) = (Arc::new(Wakes::default()), Arc::new(Wakes::default()));
+    assert!(poll_with(&mut bench.driver, &drivers.clone().into()).is_pending());
+    let mut execute = bench.client.execute(&Stop);
+    assert!(poll_with(&mut execute, &callers.clone().into()).is_pending());
+    let before = callers.count();
+    answer(&bench.wire);
+    assert_eq!(callers.count(), before + 1);
+    assert!(matches!(poll_with(&mut execute, &callers.clone().into()), Poll::Ready(Ok(_))));
+    assert_eq!((callers.count(), drivers.count()), (before + 1, 0));
+}
+
+/// As in a `select!` whose other branch goes on, or by `mem::forget`.
+#[test]
+fn c14_who_has_the_turn_and_is_never_polled_again_keeps_no_event_back() {
+    let mut bench = at_callers();
+    let forgotten = begin(&bench.client);
+    bench.wire.say(EVENT);
+    drive(&mut bench.driver);
+    assert_eq!(next(&mut bench.events), None, "it leaves it to the caller for a moment");
+    for _ in 0..2 {
+        let_time_pass();
+        drive(&mut bench.driver);
+    }
+    assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
+    // And so it goes on.
+    bench.wire.say(EVENT);
+    drive(&mut bench.driver);
+    assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
+    std::mem::forget(forgotten);
+}
+
+#[test]
+fn c13_who_has_the_turn_and_is_never_polled_again_keeps_no_reply_back() {
+    let mut bench = at_callers();
+    let forgotten = begin(&bench.client);
+    let mut other = bench.client.execute(&Cont);
+    assert!(poll(Pin::new(&mut other)).is_pending());
+    // No time passes.
+    drive(&mut bench.driver);
+    answer(&bench.wire);
+    drive(&mut bench.driver);
+    assert!(matches!(poll(Pin::new(&mut other)), Poll::Ready(Ok(_))));
+    std::mem::forget(forgotten);
+}
+
+/// It was woken to receive, and is gone instead.
+#[test]
+fn c8_who_is_dropped_in_its_turn_leaves_it_to_the_driver() {
+    let mut bench = at_callers();
+    let drivers = Arc::new(Wakes::default());
+    assert!(poll_with(&mut bench.driver, &drivers.clone().into()).is_pending());
+    let execute = begin(&bench.client);
+    bench.wire.say(EVENT);
+    answer(&bench.wire);
+    drop(execute);
+    assert_eq!(drivers.count(), 1);
+    drive(&mut bench.driver);
+    assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
+    assert!(poll(pin!(bench.client.wait_idle(None))).is_ready());
+}
+
+/// What comes after the last command is nobody's whose command is outstanding.
+#[test]
+fn c14_what_comes_when_no_caller_does_is_the_drivers() {
+    let mut bench = at_callers();
+    run_alone(&bench);
+    bench.wire.say(EVENT);
+    for _ in 0..2 {
+        let_time_pass();
+        drive(&mut bench.driver);
+    }
+    assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
+}
+
+#[test]
+fn c17_the_end_that_a_caller_sees_is_the_drivers_too() {
+    let mut bench = at_callers();
+    let drivers = Arc::new(Wakes::default());
+    assert!(poll_with(&mut bench.driver, &drivers.clone().into()).is_pending());
+    let mut execute = begin(&bench.client);
+    bench.wire.end();
+    let ended = poll(Pin::new(&mut execute));
+    assert!(matches!(ended, Poll::Ready(Err(Error::Unanswered(CloseReason::Eof { .. })))));
+    assert_eq!(drivers.count(), 1);
+    assert!(matches!(block_on(bench.driver), CloseReason::Eof { .. }));
+    assert!(bench.wire.is_shut());
+}
+
+/// As one whose executor is gone.
+struct Panics;
+
+impl Wake for Panics {
+    fn wake(self: Arc<Self>) {
+        panic!("this waker panics");
+    }
+}
+
+#[test]
+fn c17_a_waker_that_panics_in_its_turn_keeps_nobody_waiting() {
+    let mut bench = at_callers();
+    let mut execute = bench.client.execute(&Stop);
+    // The second poll is that of a task whose executor is gone then.
+    assert!(poll(Pin::new(&mut execute)).is_pending());
+    assert!(poll_with(&mut execute, &Arc::new(Panics).into()).is_pending());
+    bench.wire.say(EVENT);
+    for _ in 0..2 {
+        let_time_pass();
+        drive(&mut bench.driver);
+    }
+    assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
+}
+
+/// Where each reply is there at once, tasks on the same thread have their turn all the same.
+#[test]
+fn a_caller_lets_others_run_once_in_a_while() {
+    let bench = at_callers();
+    let mut first = begin(&bench.client);
+    let mut last: u64 = id(bench.wire.take_sent().trim_end()).parse().unwrap();
+    bench.wire.say(format!("{{\"return\": {{}}, \"id\": {last}}}\r\n"));
+    assert!(poll(Pin::new(&mut first)).is_ready());
+    let mut at_once = 0;
+    for _ in 0..128 {
+        last += 1;
+        bench.wire.say(format!("{{\"return\": {{}}, \"id\": {last}}}\r\n"));
+        let wakes = Arc::new(Wakes::default());
+        let mut execute = bench.client.execute(&Stop);
+        if poll_with(&mut execute, &wakes.clone().into()).is_ready() {
+            at_once += 1;
+        } else {
+            assert_eq!(wakes.count(), 1, "it asks for its next turn");
+            assert!(poll(Pin::new(&mut execute)).is_ready());
+        }
+    }
+    assert!((100..128).contains(&at_once), "{at_once}");
+}
+
+/// Where tasks execute at the same time again and again, all of it goes out in one write.
+#[test]
+fn after_a_crowd_what_many_execute_at_once_goes_out_in_one_write() {
+    let mut bench = Bench::over(Wire::new().shared(), &Builder::new());
+    for writes in [2, 1, 1] {
+        let before = bench.wire.writes();
+        let mut callers: Vec<_> = (0..64).map(|_| bench.client.execute(&Stop)).collect();
+        for caller in &mut callers {
+            assert!(poll(Pin::new(caller)).is_pending());
+        }
+        drive(&mut bench.driver);
+        assert_eq!(bench.wire.writes() - before, writes);
+        answer(&bench.wire);
+        drive(&mut bench.driver);
+        for mut caller in callers {
+            assert!(matches!(poll(Pin::new(&mut caller)), Poll::Ready(Ok(_))));
+        }
+    }
+}
