@@ -42,7 +42,7 @@ impl Chart<'_> {
             &format!("<tspan font-size=\"16\">{}</tspan>", self.title),
         );
         self.grid(&mut svg, &across, &up);
-        for (at, series) in self.from_above(&up).into_iter().enumerate() {
+        for (at, series) in self.sorted(&up).into_iter().enumerate() {
             let colour = colour(series.name, at);
             draw(&mut svg, series, colour, &across, &up);
             legend(&mut svg, series.name, colour, at);
@@ -67,7 +67,7 @@ impl Chart<'_> {
     }
 
     /// In the order of their middles, which the legend has too.
-    fn from_above(&self, up: &Axis) -> Vec<&Series<'_>> {
+    fn sorted(&self, up: &Axis) -> Vec<&Series<'_>> {
         let middle = |series: &Series<'_>| {
             series.points.get(series.points.len() / 2).map_or(0.0, |point| up.place(point.1))
         };

@@ -8,6 +8,7 @@ mod machine;
 mod plots;
 mod reasons;
 mod results;
+mod short;
 mod table;
 
 use std::path::Path;
@@ -40,6 +41,7 @@ fn write(folder: &Path, files: &[String]) -> io::Result<()> {
         "# Benchmarks\n\nWritten by `bench/run`; [README.md](README.md) says what is measured and how.\n\n",
     );
     text += &machine::describe();
+    text += &short::table(&results);
     text += &table::summary(&results, &reasons);
     text += &plots;
     text += &table::all(&results);

@@ -74,6 +74,12 @@ impl Results {
         rows
     }
 
+    /// The lowest of a kind in a row.
+    pub fn best<'a>(&'a self, row: &'a str, kind: &str) -> Option<&'a Figure> {
+        let those = self.of(row).filter(|figure| figure.what.starts_with(kind));
+        those.min_by(|one, other| one.value.total_cmp(&other.value))
+    }
+
     /// The figures of a row.
     pub fn of<'a>(&'a self, row: &'a str) -> impl Iterator<Item = &'a Figure> {
         self.figures.iter().filter(move |figure| figure.row == row)

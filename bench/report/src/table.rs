@@ -35,11 +35,11 @@ fn line(figure: &Figure, results: &Results, met: bool) -> String {
     let ours = ours.replace(" (ours)", "");
     let limit = match &figure.beside {
         Some(beside) => results.of(row).find(|other| other.what == *beside),
-        None => best(results, row, "limit"),
+        None => results.best(row, "limit"),
     };
     // A limit may be of another row, as that of what is decoded is what is not.
     let limit = limit.map_or(String::new(), named);
-    let peer = best(results, row, "peer").map_or(String::new(), named);
+    let peer = results.best(row, "peer").map_or(String::new(), named);
     let ratio = match (figure.ratio, &figure.beside) {
         (Some(ratio), Some(beside)) => format!("{} × {}", number(ratio), plain(beside)),
         _ => String::new(),
@@ -51,12 +51,6 @@ fn line(figure: &Figure, results: &Results, met: bool) -> String {
     };
     let verdict = if met { "met" } else { "**not met**" };
     format!("| {row} | {ours} | {limit} | {peer} | {ratio} | {goal} | {verdict} |")
-}
-
-/// The lowest of a kind.
-fn best<'a>(results: &'a Results, row: &'a str, kind: &str) -> Option<&'a Figure> {
-    let those = results.of(row).filter(|figure| figure.what.starts_with(kind));
-    those.min_by(|one, other| one.value.total_cmp(&other.value))
 }
 
 fn named(figure: &Figure) -> String {
