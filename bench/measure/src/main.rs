@@ -26,7 +26,6 @@ fn main() -> ExitCode {
     let mut status = ExitCode::SUCCESS;
     for (name, measure) in ROWS {
         if wanted.is_empty() || wanted.iter().any(|row| row == name) {
-            eprintln!("bench: {name}");
             if let Err(error) = measure() {
                 eprintln!("bench: {name}: {error}");
                 status = ExitCode::FAILURE;
