@@ -136,6 +136,8 @@ impl CommandError {
         object::for_each_member(json, |name, value| {
             let text = || object::string(value).unwrap_or_else(|| String::from_utf8_lossy(value));
             match name {
+                // What most are.
+                b"class" if value == br#""GenericError""# => error.class = ErrorClass::GenericError,
                 b"class" => error.class = ErrorClass::from(&*text()),
                 b"desc" => error.desc = text().into(),
                 _ => {}

@@ -144,6 +144,7 @@ const fn envelope(member: &'static str, expected: &'static str) -> Violation {
 
 impl Message {
     /// Reads an object's envelope.
+    #[inline]
     pub(crate) fn read(frame: &Frame<'_, '_>) -> Result<Self, Violation> {
         let text = &frame.text;
         let mut envelope = Envelope::default();
@@ -243,20 +244,17 @@ fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {
     .unwrap_or_else(|| ReplyId::Other(Raw::keep(text, span)))
 }
 
-/// Our ids have 16 digits, so these are taken by eights.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    // So many never overflow.
-    if let Some((eights, ones)) = (digits.len() < 20).then(|| digits.split_at(digits.len() & !7)) {
-        let number = eights.chunks_exact(8).try_fold(0, |number, eight| {
-            Some(number * 100_000_000 + eight_digits(eight.try_into().ok()?)?)
-        })?;
-        return ones.iter().try_fold(number, |number, byte| Some(number * 10 + digit(*byte)?));
+/// Most of our ids have 16 digits, so they are taken by eights.
+fn decimal(mut digits: &[u8]) -> Option<u64> {
+    let mut number = 0u64;
+    while let Some((eight, rest)) = digits.split_first_chunk() {
+        number = number.checked_mul(100_000_000)?.checked_add(eight_digits(*eight)?)?;
+        digits = rest;
     }
-    digits.iter().try_fold(0u64, |number, byte| number.checked_mul(10)?.checked_add(digit(*byte)?))
-}
-
-fn digit(byte: u8) -> Option<u64> {
-    byte.is_ascii_digit().then(|| u64::from(byte - b'0'))
+    digits.iter().try_fold(number, |number, byte| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    })
 }
 
 /// Neighbours are joined to numbers of two digits, these to numbers of four, and so on.
@@ -264,7 +262,8 @@ fn eight_digits(digits: [u8; 8]) -> Option<u64> {
     const EACH: u64 = u64::from_ne_bytes([1; 8]);
     let values = u64::from_le_bytes(digits) ^ (EACH * b'0' as u64);
     // Above 9, a value either is 16 or more, or becomes so by 6 more; none overflows.
-    if (values | (values & EACH * 0x0F) + EACH * 6) & EACH * 0xF0 != 0 {
+    let sixes_more = (values & (EACH * 0x0F)) + EACH * 6;
+    if (values | sixes_more) & (EACH * 0xF0) != 0 {
         return None;
     }
     let twos = (values * 10 + (values >> 8)) & 0x00FF_00FF_00FF_00FF;

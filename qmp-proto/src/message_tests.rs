@@ -280,3 +280,21 @@ fn c5_members_are_read_as_a_naive_reader_reads_them() {
         properties::check(text.as_bytes());
     }
 }
+
+#[test]
+fn c6_an_id_is_a_number_where_it_is_written_as_one() {
+    for text in ["1", "12345678", "123456789012345", "1234567890123456", "9999999999999999999"] {
+        assert_eq!(decimal(text.as_bytes()), text.parse().ok(), "{text}");
+        for at in 0..text.len() {
+            // Among them what differs from a digit in one bit, or stands beside the digits.
+            for byte in [b'/', b':', b'0' ^ 0x80, b'9' ^ 0x40, b'?', b' ', b'p', 0, 0xFF] {
+                let mut text = text.as_bytes().to_vec();
+                text[at] = byte;
+                assert_eq!(decimal(&text), None, "{}", text.escape_ascii());
+            }
+        }
+    }
+    assert_eq!(decimal(b"18446744073709551615"), Some(u64::MAX));
+    assert_eq!(decimal(b"18446744073709551616"), None);
+    assert_eq!(decimal(b"1000000000000000000000000"), None);
+}

@@ -50,14 +50,10 @@ impl Raw {
 
     /// Keeps `span` of a message.
     pub(crate) fn keep(text: &Text<'_>, span: Span) -> Self {
-        // What most commands return.
-        if let b"{}" = &text.bytes()[span.range()] {
-            return Self::from_static("{}");
-        }
-        let (bytes, [kept]) = text.keep([span]);
-        match kept.range() == (0..bytes.len()) {
-            true => Self { bytes },
-            false => Self::part(&bytes, kept),
+        match &text.bytes()[span.range()] {
+            // What most commands return.
+            b"{}" => Self::from_static("{}"),
+            _ => Self { bytes: text.keep_one(span) },
         }
     }
 

@@ -24,22 +24,13 @@ impl<F> Connection<F> {
                 self.synchronised();
             }
             match self.framer.next(&mut input) {
-                Ok(Some(frame)) => {
-                    let message = Message::read(&frame);
-                    self.handle(message);
-                }
+                Ok(Some(frame)) => match Message::read(&frame) {
+                    Ok(message) => self.handle_message(message),
+                    Err(violation) => self.violation(violation),
+                },
                 Ok(None) => break,
                 Err(violation) => self.violation(violation),
             }
-        }
-    }
-
-    // Out of the way of pieces in which no message ends.
-    #[inline(never)]
-    fn handle(&mut self, message: Result<Message, Violation>) {
-        match message {
-            Ok(message) => self.handle_message(message),
-            Err(violation) => self.violation(violation),
         }
     }
 

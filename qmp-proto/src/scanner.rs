@@ -104,11 +104,17 @@ impl Scanner {
 
     /// Looks at `chunk`, which begins `base` bytes into the object, and tells where in it the
     /// object ends. The object's first byte has to be a bracket that opens it.
+    #[inline]
     pub(crate) fn scan(&mut self, chunk: &[u8], base: usize) -> Result<Option<usize>, Violation> {
         match chunk {
-            [byte] => Ok(self.step(*byte, base)?.then_some(1)),
+            [byte] => self.scan_one(*byte, base),
             _ => self.scan_many(chunk, base),
         }
+    }
+
+    #[inline(never)]
+    fn scan_one(&mut self, byte: u8, offset: usize) -> Result<Option<usize>, Violation> {
+        Ok(self.step(byte, offset)?.then_some(1))
     }
 
     #[inline(never)]
@@ -122,7 +128,7 @@ impl Scanner {
                     return Ok(Some(chunk.len() - rest.len()));
                 }
             }
-            // Here goes on a string that is not simple.
+            // Here is a string that is not simple, or goes on.
             if self.place == Place::InString {
                 rest = self.pass_text(rest);
             }
@@ -228,11 +234,7 @@ impl Scanner {
                         rest = behind;
                         continue;
                     }
-                    None => {
-                        self.place = Place::InString;
-                        rest = behind;
-                        break;
-                    }
+                    None => break,
                 },
                 Class::Open => self.open(*byte, offset)?,
                 _ => self.close(*byte, offset)?,
@@ -289,7 +291,8 @@ impl Scanner {
             return Err(Violation::TooDeep { limit: self.max_depth, offset });
         }
         let (word, bit) = (self.depth / 64, self.depth % 64);
-        self.arrays[word] = self.arrays[word] & !(1 << bit) | u64::from(bracket == b'[') << bit;
+        let array = u64::from(bracket == b'[') << bit;
+        self.arrays[word] = (self.arrays[word] & !(1 << bit)) | array;
         self.depth += 1;
         if self.depth == 1 {
             self.member_start = offset + 1;
@@ -301,7 +304,7 @@ impl Scanner {
     fn close(&mut self, bracket: u8, offset: usize) -> Result<(), Violation> {
         // The first byte of an object opens it, so there is a level to close.
         let depth = self.depth - 1;
-        let opened_array = self.arrays[depth / 64] >> (depth % 64) & 1 != 0;
+        let opened_array = (self.arrays[depth / 64] >> (depth % 64)) & 1 != 0;
         if opened_array != (bracket == b']') {
             return Err(Violation::MismatchedBracket { offset });
         }

@@ -65,12 +65,26 @@ impl Text<'_> {
 
     /// Keeps the bytes of `spans`, copying them at most once, and tells where they are now.
     pub(crate) fn keep<const N: usize>(&self, spans: [Span; N]) -> (Bytes, [Span; N]) {
-        let kept = spans.iter().map(|span| span.len()).sum::<usize>();
+        let kept = spans.iter().map(|span| span.len()).sum();
+        match self.own(kept) {
+            Some(bytes) => (bytes.clone(), spans),
+            None => copy(self.bytes(), spans, kept),
+        }
+    }
+
+    /// As above, for one span.
+    pub(crate) fn keep_one(&self, span: Span) -> Bytes {
+        match self.own(span.len()) {
+            Some(bytes) => bytes.slice(span.range()),
+            None => Bytes::copy_from_slice(&self.bytes()[span.range()]),
+        }
+    }
+
+    /// The buffer, if it is to be kept for the sake of so many bytes of it.
+    fn own(&self, kept: usize) -> Option<&Bytes> {
         match self {
-            Self::Owned(bytes) if bytes.len() <= SMALL || kept >= bytes.len() / 2 => {
-                (bytes.clone(), spans)
-            }
-            _ => copy(self.bytes(), spans, kept),
+            Self::Owned(bytes) if bytes.len() <= SMALL || kept >= bytes.len() / 2 => Some(bytes),
+            _ => None,
         }
     }
 }
