@@ -42,5 +42,16 @@ pub(crate) fn plain_string(json: &[u8]) -> Option<&[u8]> {
     let [b'"', text @ .., b'"'] = json else {
         return None;
     };
-    text.iter().all(|byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'~')).then_some(text)
+    text.iter().all(|byte| PLAIN[usize::from(*byte)]).then_some(text)
 }
+
+/// Printable ASCII without quote and backslash.
+static PLAIN: [bool; 256] = {
+    let mut plain = [false; 256];
+    let mut byte = b' ';
+    while byte <= b'~' {
+        plain[byte as usize] = !matches!(byte, b'"' | b'\\');
+        byte += 1;
+    }
+    plain
+};
