@@ -130,6 +130,7 @@ mod event;
 pub mod events;
 mod framer;
 pub mod guide;
+pub mod guest_commands;
 mod message;
 mod no_reply;
 mod object;
