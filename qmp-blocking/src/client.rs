@@ -1,6 +1,7 @@
 //! The handle through which any number of threads use one connection.
 
 mod callbacks;
+mod guest;
 mod offered;
 
 use std::os::fd::OwnedFd;

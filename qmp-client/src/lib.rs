@@ -23,11 +23,13 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+pub mod base64;
 pub mod connect;
 mod connect_error;
 pub mod descriptors;
 mod error;
 mod events;
+pub mod guest;
 mod hub;
 pub mod listen;
 pub mod options;
@@ -47,6 +49,7 @@ pub use address::Address;
 pub use connect_error::ConnectError;
 pub use error::Error;
 pub use events::{EventLimits, Lagged, Subscription};
+pub use guest::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram};
 pub use hub::{Flushed, Hub, Received};
 pub use options::Options;
 pub use pending::{Pending, PendingUntil};
@@ -58,10 +61,14 @@ pub use watch::Matcher;
 pub mod names {
     pub use crate::address::AddressError;
     pub use crate::connect::SocketError;
-    pub use crate::{Address, ConnectError, Error, EventLimits, Lagged, Recording};
+    pub use crate::{
+        Address, ConnectError, Error, EventLimits, GuestExecError, GuestExitStatus, GuestOutput,
+        GuestProgram, Lagged, Recording, base64,
+    };
     pub use qmp_proto::{
         CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Dialect, Empty,
         ErrorClass, Event, Greeting, IoFailure, JsonFault, NoReply, NotQmp, Raw, Refusal, Request,
-        Timestamp, TypedEvent, Version, VersionTriple, Violation, commands, events, trace,
+        Timestamp, TypedEvent, Version, VersionTriple, Violation, commands, events, guest_commands,
+        trace,
     };
 }

@@ -54,6 +54,7 @@ mod client;
 mod driver;
 mod events;
 mod execute;
+mod guest;
 #[doc = include_str!("tasks/guide.md")]
 pub mod guide {}
 mod link;

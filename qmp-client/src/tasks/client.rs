@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use qmp_proto::{CloseReason, Command, Event, Greeting, Raw, Refusal, Request};
+use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Refusal, Request};
 use serde::Serialize;
 
 use super::events::Events;
@@ -53,8 +53,8 @@ use crate::sync::Arc;
 /// ```
 #[derive(Clone, Debug)]
 pub struct Client {
-    handle: Arc<Handle>,
-    timeout: Option<Duration>,
+    pub(super) handle: Arc<Handle>,
+    pub(super) timeout: Option<Duration>,
 }
 
 /// What the clones and their futures share. Its end is the connection's.
@@ -276,7 +276,11 @@ impl Client {
         Execute::new(self.handle.clone(), self.timeout, request.prepare(), decode)
     }
 
-    fn link(&self) -> &Link {
+    pub(super) fn execute_prepared(&self, command: Prepared<OwnedFd>) -> Execute<Raw> {
+        Execute::new(self.handle.clone(), self.timeout, Ok(command), Ok)
+    }
+
+    pub(super) fn link(&self) -> &Link {
         &self.handle.link
     }
 }

@@ -1,0 +1,60 @@
+//! Programs in the guest.
+
+use std::time::{Duration, Instant};
+
+use qmp_client::guest::{self, Step};
+use qmp_client::{GuestExecError, GuestOutput, GuestProgram};
+
+use super::{Client, deadline};
+use crate::line::Progress;
+
+impl Client {
+    /// Runs a program in the guest, through its agent, and waits for its end and its output.
+    ///
+    /// It is `guest-exec`, and then `guest-exec-status` again and again: soon at first, every half a
+    /// second at last. In between, the connection is free for others. The timeout is for all of it.
+    ///
+    /// A program is never ended: whatever happens here, it goes on in the guest.
+    ///
+    /// # Errors
+    ///
+    /// A [`GuestExecError`] says whether the program runs, and whether it can still be waited for. A
+    /// program that ended with an error of its own is no error here: see
+    /// [`GuestOutput::status`].
+    pub fn guest_exec(&self, program: &GuestProgram) -> Result<GuestOutput, GuestExecError> {
+        self.follow(guest::start(program.prepare(), self.timeout, Instant::now())?)
+    }
+
+    /// Waits for the end of a program in the guest that [`guest_exec`](Self::guest_exec) has left
+    /// running, or that `guest-exec` started. Of the agent's clients, one alone can wait for a program:
+    /// its end is told once.
+    ///
+    /// # Errors
+    ///
+    /// As [`guest_exec`](Self::guest_exec).
+    pub fn guest_wait(&self, pid: i64) -> Result<GuestOutput, GuestExecError> {
+        self.follow(guest::wait(pid, self.timeout, Instant::now())?)
+    }
+
+    fn follow(&self, mut step: Step) -> Result<GuestOutput, GuestExecError> {
+        loop {
+            step = match step {
+                Step::Execute(command, timeout, asked) => {
+                    let outcome = self.with_timeout(timeout).run(command);
+                    asked.answered(outcome, Instant::now())?
+                }
+                Step::Sleep(time, running) => {
+                    self.sleep(time);
+                    running.ask(Instant::now())?
+                }
+                Step::Done(output) => return Ok(output),
+            }
+        }
+    }
+
+    /// Sleeps so long, or up to the connection's end.
+    fn sleep(&self, time: Duration) {
+        let mut closed = self.line().hub.closed();
+        self.line().wait(deadline(Some(time)), |waker| Progress::by_socket(closed.poll(waker)));
+    }
+}
