@@ -10,6 +10,7 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Empty};
+use crate::no_reply::NoReply;
 
 mod exec;
 mod files;
@@ -212,4 +213,31 @@ pub struct GuestGetTime;
 impl Command for GuestGetTime {
     const NAME: &'static str = "guest-get-time";
     type Return = i64;
+}
+
+/// `guest-shutdown`: shuts the guest down. Its success has no reply: see [`NoReply`].
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub struct GuestShutdown {
+    /// How; `powerdown` if `None`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mode: Option<GuestShutdownMode>,
+}
+
+impl Command for GuestShutdown {
+    const NAME: &'static str = "guest-shutdown";
+    const NO_REPLY: bool = true;
+    type Return = NoReply;
+}
+
+/// How a guest is shut down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum GuestShutdownMode {
+    /// Its system stops.
+    Halt,
+    /// It is switched off.
+    Powerdown,
+    /// It starts again.
+    Reboot,
 }

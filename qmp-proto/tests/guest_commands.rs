@@ -29,6 +29,10 @@ fn commands_are_written_as_the_agent_takes_them() {
         "path": "ls", "arg": ["-l"], "env": ["A=b"], "input-data": "aGVsbG8=", "capture-output": true
     });
     written(&full, arguments);
+    written(&GuestShutdown::default(), json!({}));
+    let mode = Some(GuestShutdownMode::Reboot);
+    written(&GuestShutdown { mode }, json!({"mode": "reboot"}));
+    const { assert!(GuestShutdown::NO_REPLY && !GuestPing::NO_REPLY) };
     written(&GuestExecStatus { pid: 7 }, json!({"pid": 7}));
     written(&GuestFileOpen { path: "/a", mode: None }, json!({"path": "/a"}));
     written(&GuestFileOpen { path: "/a", mode: Some("w") }, json!({"path": "/a", "mode": "w"}));
