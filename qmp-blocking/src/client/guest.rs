@@ -21,6 +21,19 @@ impl Client {
     /// A [`GuestExecError`] says whether the program runs, and whether it can still be waited for. A
     /// program that ended with an error of its own is no error here: see
     /// [`GuestOutput::status`].
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    /// use qmp_blocking::{GuestExecError, GuestProgram, connect_guest_agent};
+    ///
+    /// let guest = connect_guest_agent("unix:/tmp/ga.sock")?.with_timeout(Duration::from_secs(60));
+    /// match guest.guest_exec(&GuestProgram::new("ls").args(["-l", "/"])) {
+    ///     Ok(output) => println!("{}\n{}", output.status, String::from_utf8_lossy(&output.stdout)),
+    ///     Err(GuestExecError::StillRunning { pid, .. }) => println!("to be waited for again: {pid}"),
+    ///     Err(error) => println!("{error}"),
+    /// }
+    /// # Ok::<(), qmp_blocking::ConnectError>(())
+    /// ```
     pub fn guest_exec(&self, program: &GuestProgram) -> Result<GuestOutput, GuestExecError> {
         self.follow(guest::start(program.prepare(), self.timeout, Instant::now())?)
     }

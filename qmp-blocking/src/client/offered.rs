@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use qmp_client::Error;
 use qmp_proto::commands::QueryCommands;
+use qmp_proto::guest_commands::GuestInfo;
 use qmp_proto::{Command, Dialect, Request};
 
 use super::{Client, deadline};
@@ -25,25 +26,6 @@ enum Names {
     /// A thread has asked; others wait for what it hears.
     Asked,
     Known(Arc<HashSet<String>>),
-}
-
-/// What a guest agent tells of its commands.
-#[derive(serde::Deserialize)]
-struct GuestInfo {
-    supported_commands: Vec<GuestCommand>,
-}
-
-#[derive(serde::Deserialize)]
-struct GuestCommand {
-    name: String,
-    enabled: bool,
-}
-
-impl GuestInfo {
-    /// Those that whoever set up the guest has not disabled.
-    fn into_names(self) -> impl Iterator<Item = String> {
-        self.supported_commands.into_iter().filter(|it| it.enabled).map(|it| it.name)
-    }
 }
 
 /// Whoever asks, and fails or panics, leaves it to the next.
@@ -98,8 +80,10 @@ impl Client {
         let asking = Asking(offered);
         let names = match self.line().hub.inspect(|connection| connection.dialect()) {
             Dialect::GuestAgent => {
-                let info = self.run(Request::new("guest-info").prepare()?)?;
-                info.parse::<GuestInfo>()?.into_names().collect()
+                let info = GuestInfo::decode(self.run(Request::of(&GuestInfo).prepare()?)?)?;
+                // Who set up the guest may have switched some off.
+                let enabled = info.supported_commands.into_iter().filter(|info| info.enabled);
+                enabled.map(|info| info.name).collect()
             }
             _ => {
                 let commands = self.run(Request::of(&QueryCommands).prepare()?)?;

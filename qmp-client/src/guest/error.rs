@@ -44,7 +44,7 @@ impl GuestExecError {
         match self {
             Self::NotStarted(error)
             | Self::StillRunning { error, .. }
-            | Self::Lost { error, .. } => matches!(error, Error::TimedOut { .. }),
+            | Self::Lost { error, .. } => is_timeout(error),
             Self::NotBase64 { .. } => false,
         }
     }
@@ -52,20 +52,32 @@ impl GuestExecError {
     /// Of asking how it stands with a program.
     pub(super) fn of_asking(pid: i64, error: Error) -> Self {
         match error {
-            Error::TimedOut { sent: false } | Error::NotSent(_) | Error::Refused(_) => {
-                Self::StillRunning { pid, error }
-            }
+            Error::TimedOut { sent: false }
+            | Error::AgentSilent { sent: false }
+            | Error::NotSent(_)
+            | Error::Refused(_) => Self::StillRunning { pid, error },
             error => Self::Lost { pid, error },
         }
+    }
+}
+
+fn is_timeout(error: &Error) -> bool {
+    matches!(error, Error::TimedOut { .. } | Error::AgentSilent { .. })
+}
+
+/// Whether the command was sent, and nothing tells what came of it.
+fn is_unknown(error: &Error) -> bool {
+    match error {
+        Error::TimedOut { sent } | Error::AgentSilent { sent } => *sent,
+        Error::Unanswered(_) | Error::Decode(_) => true,
+        _ => false,
     }
 }
 
 impl fmt::Display for GuestExecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::NotStarted(
-                error @ (Error::TimedOut { sent: true } | Error::Unanswered(_) | Error::Decode(_)),
-            ) => {
+            Self::NotStarted(error) if is_unknown(error) => {
                 write!(f, "it is not known whether the program was started: {error}")
             }
             Self::NotStarted(error) => write!(f, "the program was not started: {error}"),

@@ -140,9 +140,11 @@ fn a_program_of_which_nobody_knows_whether_it_was_started() {
 
 #[test]
 fn a_program_that_was_not_asked_for_runs_on() {
-    for error in [Error::NotSent(GONE), Error::Refused(Refusal::Closed(GONE))] {
+    let silent = Error::AgentSilent { sent: false };
+    for error in [Error::NotSent(GONE), Error::Refused(Refusal::Closed(GONE)), silent] {
         let text = format!("the program was not waited for, and goes on as 5: {error}");
         let ended = ends(3, error.clone(), &text);
+        assert_eq!(ended.is_timeout(), matches!(error, Error::AgentSilent { .. }));
         assert_eq!(ended, GuestExecError::StillRunning { pid: 5, error });
     }
 }
@@ -150,13 +152,17 @@ fn a_program_that_was_not_asked_for_runs_on() {
 #[test]
 fn what_may_be_lost_is_not_asked_for_again() {
     let unanswered = Error::Unanswered(GONE);
-    for error in [Error::TimedOut { sent: true }, unanswered, no_such_pid()] {
+    let silent = Error::AgentSilent { sent: true };
+    for error in [Error::TimedOut { sent: true }, silent, unanswered, no_such_pid()] {
         let text = format!(
             "the program 5 was asked for and no answer came; \
              if it has ended, its output is lost: {error}"
         );
         let ended = ends(3, error.clone(), &text);
-        assert_eq!(ended.is_timeout(), matches!(error, Error::TimedOut { .. }));
+        assert_eq!(
+            ended.is_timeout(),
+            matches!(error, Error::TimedOut { .. } | Error::AgentSilent { .. })
+        );
         assert_eq!(ended, GuestExecError::Lost { pid: 5, error });
     }
 }
