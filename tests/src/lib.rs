@@ -4,6 +4,7 @@
 #![forbid(unsafe_code)]
 
 pub mod adapters;
+pub mod agent;
 pub mod calls;
 pub mod crowd;
 pub mod example;

@@ -38,7 +38,7 @@ pub struct Command {
     pub out_of_band: bool,
     /// Its arguments; null where there are none.
     pub arguments: Value,
-    /// Its id.
+    /// Its id; null where it has none.
     pub id: Value,
     /// All of it, from `{` to `}`.
     pub raw: Vec<u8>,
@@ -52,7 +52,15 @@ pub struct Command {
 impl Command {
     /// The text of a success.
     pub fn success(&self, value: &str) -> String {
-        format!("{{\"return\": {value}, \"id\": {}}}\r\n", self.id)
+        format!("{{\"return\": {value}{}}}\r\n", self.echo())
+    }
+
+    /// Its id, as the last member of a reply; nothing where it has none.
+    fn echo(&self) -> String {
+        match &self.id {
+            Value::Null => String::new(),
+            id => format!(", \"id\": {id}"),
+        }
     }
 }
 
@@ -142,7 +150,7 @@ impl Peer {
     /// A failure.
     pub fn fail(&mut self, to: &Command, class: &str, desc: &str) {
         let error = serde_json::json!({ "class": class, "desc": desc });
-        self.send(format!("{{\"id\": {}, \"error\": {error}}}\r\n", to.id));
+        self.send(format!("{{\"error\": {error}{}}}\r\n", to.echo()));
     }
 
     /// An event.

@@ -14,6 +14,7 @@ mod descriptors;
 mod ending;
 mod events;
 mod faulty_servers;
+mod guest;
 mod leaving_servers;
 mod listening;
 mod machine;

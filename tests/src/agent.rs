@@ -1,0 +1,121 @@
+//! QEMU's guest agent as a child, in a folder of its own. It runs on this machine, whose guest it takes
+//! for its own: nothing may be asked of it that would end or change that.
+//!
+//! Where it is not installed, the test that asks for it is left out, or fails, as with QEMU.
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "it fails the test that uses it")]
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use qmp_blocking::Address;
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use tempfile::TempDir;
+
+use crate::qemu::{DEADLINE, find};
+
+/// An agent at a Unix socket, or gone. Dropped, it is killed.
+///
+/// It serves one client at a time. It ends by itself when one leaves before it has read all replies:
+/// then the kernel resets the connection. (Behind QEMU's serial port there is no such thing.)
+#[derive(Debug)]
+pub struct Agent {
+    program: PathBuf,
+    folder: TempDir,
+    /// Behind its handle is the child, if it runs.
+    running: Option<(Child, OwnedFd)>,
+}
+
+impl Agent {
+    /// Starts one, and waits until it listens. None where it is not installed.
+    pub fn start() -> Option<Self> {
+        let program = find("qemu-ga")?;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let mut agent = Self { program, folder, running: None };
+        agent.restart();
+        Some(agent)
+    }
+
+    /// Starts one at the place of one that was killed.
+    pub fn restart(&mut self) {
+        assert!(self.running.is_none(), "it runs");
+        let log = File::options().create(true).append(true).open(self.folder.path().join("stderr"));
+        let mut command = Command::new(&self.program);
+        command.args(["-m", "unix-listen", "-p"]).arg(self.path()).arg("-t").arg(self.folder());
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a file"));
+        let child = command.spawn().expect("it is installed, so it starts");
+        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        self.running = Some((child, handle.expect("it is not waited for yet")));
+        self.wait_until_it_listens();
+    }
+
+    fn wait_until_it_listens(&self) {
+        let start = Instant::now();
+        while UnixStream::connect(self.path()).is_err() {
+            assert!(start.elapsed() < DEADLINE, "it does not listen: {self:?}");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Where its socket is.
+    pub fn path(&self) -> PathBuf {
+        self.folder.path().join("agent.sock")
+    }
+
+    /// Its address.
+    pub fn address(&self) -> Address {
+        self.path().into()
+    }
+
+    /// Its folder, which is removed with it.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What is at a name in its folder, as text, which all of its commands take.
+    pub fn file(&self, name: &str) -> String {
+        self.folder.path().join(name).into_os_string().into_string().expect("UTF-8")
+    }
+
+    /// A client that sends this, and leaves when the agent has it.
+    pub fn leave_behind(&self, bytes: &[u8]) {
+        let mut socket = UnixStream::connect(self.path()).expect("it listens");
+        socket.write_all(bytes).expect("it reads");
+        socket.shutdown(std::net::Shutdown::Write).expect("a socket");
+        socket.set_read_timeout(Some(DEADLINE)).expect("a socket");
+        // It closes when it has read all of it.
+        socket.read_to_end(&mut Vec::new()).expect("it closes");
+    }
+
+    /// Sends it a signal: `STOP` and `CONT`, say.
+    pub fn signal(&self, signal: Signal) {
+        let (_, handle) = self.running.as_ref().expect("it runs");
+        pidfd_send_signal(handle, signal).expect("it is not waited for yet");
+    }
+
+    /// Ends it with `kill -9`. Its socket stays where it is, and nobody listens there.
+    pub fn kill(&mut self) {
+        let (mut child, _) = self.running.take().expect("it runs");
+        child.kill().expect("a child");
+        child.wait().expect("it has ended");
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some((child, _)) = &mut self.running {
+            // It may have ended already.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        if thread::panicking() {
+            let said = fs::read(self.folder.path().join("stderr")).unwrap_or_default();
+            eprintln!("the agent said: {}", String::from_utf8_lossy(&said));
+        }
+    }
+}

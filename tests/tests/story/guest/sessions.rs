@@ -1,0 +1,129 @@
+//! Where a session begins, whatever was before.
+
+use qmp_tests::agent::Agent;
+use qmp_tests::scripted::{Server, pair};
+
+use super::super::qmp::guest_commands::GuestPing;
+use super::super::qmp::{CloseReason, Error, ErrorClass, IoFailure};
+use super::super::runtime::{finish, start, tell};
+use super::{agents, connect, echo, is_in_step, qmp, sync_number, synchronise};
+
+/// What others leave behind; the agent's parser remembers it.
+const LEFT: [&[u8]; 10] = [
+    b"",
+    br#"{"execute": "guest-ping"}"#,
+    br#"{"execute": "guest-pi"#,
+    br#"{"execute": "guest-ping""#,
+    br#"{"execute": "guest-exec", "arguments": {"path": "\"#,
+    b"[[[[{{{{[",
+    b"\xff\xff{",
+    b"\"\xff\"",
+    br#"{"execute": "guest-sync-delimited", "arguments": {"id": 123"#,
+    b"GET / HTTP/1.1\r\n\r\n",
+];
+
+#[test]
+fn c23_half_a_command_of_another_client_is_not_ours() {
+    tell(async {
+        let Some(agent) = Agent::start() else { return };
+        for left in LEFT {
+            agent.leave_behind(left);
+            let client = connect(&agent).await;
+            is_in_step(&client).await;
+        }
+    });
+}
+
+#[test]
+fn c23_one_client_after_the_other() {
+    tell(async {
+        let Some(agent) = Agent::start() else { return };
+        for _ in 0..20 {
+            is_in_step(&connect(&agent).await).await;
+        }
+    });
+}
+
+#[test]
+fn c23_an_agent_that_was_killed_and_started_again() {
+    tell(async {
+        let Some(mut agent) = Agent::start() else { return };
+        for _ in 0..3 {
+            let client = connect(&agent).await;
+            is_in_step(&client).await;
+            agent.kill();
+            let reason = wait!(client.closed());
+            let expected =
+                matches!(reason, CloseReason::Eof { .. } | CloseReason::Failed(IoFailure::Reset));
+            assert!(expected, "{reason}");
+            assert!(matches!(echo(&client, 1).await, Err(Error::Refused(_))));
+            // It is waited for until it is back.
+            let address = agent.address();
+            let coming = start(async move { wait!(agents().connect(address)) });
+            agent.restart();
+            is_in_step(&finish(coming).await.unwrap()).await;
+        }
+    });
+}
+
+#[test]
+fn c23_what_comes_before_the_answer_is_dropped() {
+    tell(async {
+        let (socket, script) = pair(|peer| {
+            // It comes before anything is asked.
+            peer.send(b"login: \"\xff\"{[\x00\x1b[0m\r\n");
+            let number = sync_number(peer);
+            peer.send("{\"return\": {\"exited\": true, \"out-data\": \"aGVs");
+            for stale in ["{\"return\": 5}", "{\"return\": {}}", "{\"return\": ", "{}", "[", "\""] {
+                peer.send([b"\xff", stale.as_bytes(), b"\n"].concat());
+            }
+            peer.send(b"\xff{\"error\": {\"class\": \"GenericError\", \"desc\": \"\xff\"}}\n");
+            peer.send(format!("{{\"return\": {number}}}\n{{\"return\": \"{{\\\""));
+            for byte in [b"\xff{\"return\": ", number.to_string().as_bytes(), b" }\n"].concat() {
+                peer.send([byte]);
+            }
+            let ping = peer.expect("guest-ping");
+            peer.reply(&ping, "{}");
+            peer.expect_eof();
+        });
+        let client = wait!(agents().from_stream(socket)).unwrap();
+        wait!(client.execute(&GuestPing)).unwrap();
+        drop(client);
+        script.join();
+    });
+}
+
+/// Agents of before QEMU 2.12 know no ids: they refuse a command that has one, and none is in replies.
+#[test]
+fn c23_an_old_agent_that_knows_no_ids() {
+    tell(async {
+        let server = Server::unix(|peer| {
+            synchronise(peer);
+            for id in 0..100 {
+                let command = peer.expect("guest-sync-delimited");
+                assert!(command.id.is_null(), "{command:?}");
+                match id % 3 {
+                    0 => {
+                        peer.send("{\"error\": {\"class\": \"GenericError\", \"desc\": \"odd\"}}\n")
+                    }
+                    1 => peer.send(format!("{{\"return\": {id}}}\n")),
+                    _ => {
+                        peer.send([b"\xff{\"return\": ", id.to_string().as_bytes(), b"}"].concat())
+                    }
+                }
+            }
+            peer.expect_eof();
+        });
+        let client = wait!(qmp::connect_guest_agent(server.address())).unwrap();
+        for id in 0..100 {
+            match echo(&client, id).await {
+                Err(Error::Command(error)) if id % 3 == 0 => {
+                    assert_eq!(error.class, ErrorClass::GenericError);
+                }
+                other => assert_eq!(other, Ok(id)),
+            }
+        }
+        drop(client);
+        server.join();
+    });
+}

@@ -1,0 +1,62 @@
+//! No agent behind the port: connecting succeeds, nothing answers, and at some point writes block.
+
+use std::sync::mpsc;
+use std::time::Duration;
+
+use qmp_tests::scripted::{PATIENCE, Server, pair};
+
+use super::super::qmp::guest_commands::GuestFileWrite;
+use super::super::qmp::{ConnectError, Error};
+use super::super::runtime::tell;
+use super::{agents, echo, heard, is_in_step, serve_echoes, synchronise};
+
+const SHORT: Duration = Duration::from_millis(100);
+
+#[test]
+fn c23_nobody_answers_and_the_error_says_what_that_looks_like() {
+    tell(async {
+        let (done, may_end) = mpsc::channel();
+        let server = Server::unix_listener(move |listener| {
+            listener.wait_for_client();
+            heard(&may_end);
+        });
+        let impatient = agents().deadline(SHORT);
+        let error = wait!(impatient.connect(server.address())).unwrap_err();
+        assert!(matches!(error, ConnectError::NoAgent { waited } if waited >= SHORT), "{error:?}");
+        let text = error.to_string();
+        let expected = "connected, but no guest agent answered in ";
+        assert!(text.starts_with(expected) && text.contains("is qemu-ga running"), "{text}");
+        done.send(()).unwrap();
+        server.join();
+    });
+}
+
+/// What was begun goes out whole, whenever it is read, and then a session begins anew.
+#[test]
+fn c23_a_command_that_finds_no_room_is_caught_by_its_deadline() {
+    const SIZE: usize = 4 << 20;
+    tell(async {
+        let (blocked, may_read) = mpsc::channel();
+        let (socket, script) = pair(move |peer| {
+            synchronise(peer);
+            heard(&may_read);
+            let big = peer.expect("guest-file-write");
+            assert_eq!(big.arguments["buf-b64"].as_str().unwrap().len(), SIZE);
+            peer.reply(&big, r#"{"count": 1, "eof": false}"#);
+            synchronise(peer);
+            serve_echoes(peer);
+        });
+        let client = wait!(agents().from_stream(socket)).unwrap();
+        let content = "A".repeat(SIZE);
+        let big = GuestFileWrite { handle: 1000, buf_b64: &content, count: None };
+        let outcome = wait!(client.with_timeout(SHORT).execute(&big));
+        assert_eq!(outcome, Err(Error::AgentSilent { sent: true }));
+        // What comes now waits for a new session.
+        let silent = echo(&client.with_timeout(SHORT), 1).await;
+        assert_eq!(silent, Err(Error::AgentSilent { sent: false }));
+        blocked.send(()).unwrap();
+        is_in_step(&client.with_timeout(PATIENCE)).await;
+        drop(client);
+        script.join();
+    });
+}
