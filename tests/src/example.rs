@@ -6,13 +6,20 @@
 use std::env;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
 use qmp_blocking::Address;
 
-use crate::qemu::DEADLINE;
+use crate::qemu::{DEADLINE, within};
+
+/// Runs one by its name, up to its end.
+pub fn run(name: &str, arguments: &[&str]) -> Output {
+    let mut command = Command::new(program(name));
+    command.args(arguments).stdin(Stdio::null());
+    within(move || command.output().expect("a program"))
+}
 
 /// An example that runs. Dropped, it is killed.
 #[derive(Debug)]
