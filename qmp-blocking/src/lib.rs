@@ -17,7 +17,8 @@
 //! - [`connect`] takes what stands behind `-qmp` on QEMU's command line; [`spawn`] starts QEMU
 //!   itself; [`listen`] waits for one that connects to us; [`from_stream`] takes a socket that you
 //!   have; [`Builder`] has the options.
-//! - [`connect_guest_agent`] leads to QEMU's guest agent, with the same [`Client`].
+//! - [`connect_guest_agent`] leads to QEMU's guest agent, with the same [`Client`], whose
+//!   [`guest_exec`](Client::guest_exec) runs a program in the guest.
 //! - [`Client`] is cloned into as many threads as you like.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
 //! - [`Client::on_event`] and [`Client::submit`] call back, on a [`Pool`] of threads; [`scope`] waits
@@ -25,7 +26,7 @@
 //! - [`Client::supports`] tells which commands the server offers.
 //! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
 //! - [`guide`] has a page for each thing that is easily done wrong: events, timeouts, descriptors, reconnecting, tests.
-//! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
+//! - [`commands`], [`guest_commands`] and [`events`] are typed; [`Command`] shows how to add one, and
 //!   [`Client::execute_request`] does without a type.
 //!
 //! # Threads
@@ -108,12 +109,12 @@ pub fn connect_with_events(
 /// line, or the Unix socket at a path.
 ///
 /// ```no_run
-/// use qmp_blocking::Request;
+/// use qmp_blocking::guest_commands::GuestPing;
 ///
 /// // -chardev socket,id=ga,path=/tmp/ga.sock,server=on,wait=off -device virtio-serial
 /// // -device virtserialport,chardev=ga,name=org.qemu.guest_agent.0
 /// let guest = qmp_blocking::connect_guest_agent("unix:/tmp/ga.sock")?;
-/// guest.execute_request(Request::new("guest-ping"))?;
+/// guest.execute(&GuestPing)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///

@@ -10,6 +10,7 @@
 //! - [`Recording`]: the messages of a connection, written down as they go by;
 //! - [`connect`], [`listen`], [`spawn`] and [`descriptors`]: opening sockets under a deadline, or
 //!   waiting for others to connect, starting QEMU, and sending descriptors;
+//! - [`guest`]: a program in the guest, from its start to its output, and [`base64`];
 //! - `tasks` (with the feature `async`): the client for tasks, whatever runs them.
 //!
 //! # Features

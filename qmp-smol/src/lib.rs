@@ -19,10 +19,11 @@
 //!
 //! - [`connect`] takes what stands behind `-qmp` on QEMU's command line; [`spawn`] starts QEMU
 //!   itself; [`listen`] waits for one that connects to us; [`Builder`] has the options.
-//! - [`connect_guest_agent`] leads to QEMU's guest agent, with the same [`Client`].
+//! - [`connect_guest_agent`] leads to QEMU's guest agent, with the same [`Client`], whose
+//!   [`guest_exec`](Client::guest_exec) runs a program in the guest.
 //! - [`Client`] is cloned into as many tasks as you like. Its futures can be dropped at any time.
 //! - [`Events`] is a subscriber's stream. `connect_with_events` misses none.
-//! - [`commands`] and [`events`] are typed; [`Command`] shows how to add one, and
+//! - [`commands`], [`guest_commands`] and [`events`] are typed; [`Command`] shows how to add one, and
 //!   [`Client::execute_request`] does without a type.
 //!
 //! Each connection has a task on smol's global executor, its [`Driver`]. To run it on an executor of

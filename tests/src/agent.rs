@@ -4,9 +4,11 @@
 //! Where it is not installed, the test that asks for it is left out, or fails, as with QEMU.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "it fails the test that uses it")]
 
+use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -15,9 +17,39 @@ use std::time::{Duration, Instant};
 
 use qmp_blocking::Address;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{LocalModes, tcgetattr};
 use tempfile::TempDir;
 
 use crate::qemu::{DEADLINE, find};
+
+/// A child that does not outlive this.
+#[derive(Debug)]
+struct Process {
+    child: Child,
+    handle: OwnedFd,
+}
+
+impl Process {
+    /// Starts one with a folder for its state and for what it says.
+    fn start(program: &Path, method: &str, path: &Path, folder: &Path) -> Self {
+        let log = File::options().create(true).append(true).open(folder.join("stderr"));
+        let mut command = Command::new(program);
+        command.args(["-m", method, "-p"]).arg(path).arg("-t").arg(folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a file"));
+        let child = command.spawn().expect("it is installed, so it starts");
+        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
+        Self { child, handle: handle.expect("it is not waited for yet") }
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
 
 /// An agent at a Unix socket, or gone. Dropped, it is killed.
 ///
@@ -27,8 +59,7 @@ use crate::qemu::{DEADLINE, find};
 pub struct Agent {
     program: PathBuf,
     folder: TempDir,
-    /// Behind its handle is the child, if it runs.
-    running: Option<(Child, OwnedFd)>,
+    running: Option<Process>,
 }
 
 impl Agent {
@@ -44,13 +75,9 @@ impl Agent {
     /// Starts one at the place of one that was killed.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "it runs");
-        let log = File::options().create(true).append(true).open(self.folder.path().join("stderr"));
-        let mut command = Command::new(&self.program);
-        command.args(["-m", "unix-listen", "-p"]).arg(self.path()).arg("-t").arg(self.folder());
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a file"));
-        let child = command.spawn().expect("it is installed, so it starts");
-        let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
-        self.running = Some((child, handle.expect("it is not waited for yet")));
+        let process =
+            Process::start(&self.program, "unix-listen", &self.path(), self.folder.path());
+        self.running = Some(process);
         self.wait_until_it_listens();
     }
 
@@ -94,28 +121,61 @@ impl Agent {
 
     /// Sends it a signal: `STOP` and `CONT`, say.
     pub fn signal(&self, signal: Signal) {
-        let (_, handle) = self.running.as_ref().expect("it runs");
-        pidfd_send_signal(handle, signal).expect("it is not waited for yet");
+        let process = self.running.as_ref().expect("it runs");
+        pidfd_send_signal(&process.handle, signal).expect("it is not waited for yet");
     }
 
     /// Ends it with `kill -9`. Its socket stays where it is, and nobody listens there.
     pub fn kill(&mut self) {
-        let (mut child, _) = self.running.take().expect("it runs");
-        child.kill().expect("a child");
-        child.wait().expect("it has ended");
+        drop(self.running.take().expect("it runs"));
     }
 }
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        if let Some((child, _)) = &mut self.running {
-            // It may have ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
         if thread::panicking() {
             let said = fs::read(self.folder.path().join("stderr")).unwrap_or_default();
             eprintln!("the agent said: {}", String::from_utf8_lossy(&said));
         }
+    }
+}
+
+/// An agent at a serial line, which is a terminal. Dropped, it is killed.
+#[derive(Debug)]
+pub struct SerialAgent {
+    // In this order: it is killed before its folder goes.
+    running: Option<Process>,
+    _folder: TempDir,
+    line: File,
+}
+
+impl SerialAgent {
+    /// Starts one, and waits until it reads: what came before is lost. None where it is not installed.
+    pub fn start() -> Option<Self> {
+        let program = find("qemu-ga")?;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let line = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
+        grantpt(&line).expect("a terminal");
+        unlockpt(&line).expect("a terminal");
+        let name = ptsname(&line, Vec::new()).expect("a terminal");
+        let name = Path::new(OsStr::from_bytes(name.as_bytes()));
+        let running = Some(Process::start(&program, "isa-serial", name, folder.path()));
+        let start = Instant::now();
+        // It turns the echo off when it has thrown away what had come.
+        while tcgetattr(&line).expect("a terminal").local_modes.contains(LocalModes::ECHO) {
+            assert!(start.elapsed() < DEADLINE, "it does not read");
+            thread::sleep(Duration::from_millis(1));
+        }
+        Some(Self { running, _folder: folder, line: line.into() })
+    }
+
+    /// Our end of the line.
+    pub fn line(&self) -> File {
+        self.line.try_clone().expect("a descriptor")
+    }
+
+    /// Ends it with `kill -9`.
+    pub fn kill(&mut self) {
+        drop(self.running.take().expect("it runs"));
     }
 }

@@ -65,6 +65,7 @@ fn c23_an_answer_to_a_shutdown_is_what_it_says() {
         let (client, script) = with(|peer| {
             let refused = peer.expect("guest-shutdown");
             peer.fail(&refused, "CommandNotFound", "disabled");
+            synchronise(peer);
             let accepted = peer.expect("guest-shutdown");
             peer.reply(&accepted, "{}");
             peer.expect_eof();

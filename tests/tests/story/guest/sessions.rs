@@ -1,11 +1,13 @@
 //! Where a session begins, whatever was before.
 
-use qmp_tests::agent::Agent;
+use std::io::Write;
+
+use qmp_tests::agent::{Agent, SerialAgent};
 use qmp_tests::scripted::{Server, pair};
 
-use super::super::qmp::guest_commands::GuestPing;
-use super::super::qmp::{CloseReason, Error, ErrorClass, IoFailure};
-use super::super::runtime::{finish, start, tell};
+use super::super::qmp::guest_commands::{GuestGetTime, GuestPing};
+use super::super::qmp::{CloseReason, Error, ErrorClass, GuestProgram, IoFailure};
+use super::super::runtime::{self, finish, start, tell};
 use super::{agents, connect, echo, is_in_step, qmp, sync_number, synchronise};
 
 /// What others leave behind; the agent's parser remembers it.
@@ -96,27 +98,26 @@ fn c23_what_comes_before_the_answer_is_dropped() {
 /// Agents of before QEMU 2.12 know no ids: they refuse a command that has one, and none is in replies.
 #[test]
 fn c23_an_old_agent_that_knows_no_ids() {
+    const COMMANDS: i64 = 100;
     tell(async {
         let server = Server::unix(|peer| {
             synchronise(peer);
-            for id in 0..100 {
-                let command = peer.expect("guest-sync-delimited");
+            for id in 0..=COMMANDS {
+                let command = peer.expect("guest-get-time");
                 assert!(command.id.is_null(), "{command:?}");
-                match id % 3 {
-                    0 => {
-                        peer.send("{\"error\": {\"class\": \"GenericError\", \"desc\": \"odd\"}}\n")
-                    }
-                    1 => peer.send(format!("{{\"return\": {id}}}\n")),
-                    _ => {
-                        peer.send([b"\xff{\"return\": ", id.to_string().as_bytes(), b"}"].concat())
-                    }
+                if id % 3 > 0 {
+                    peer.send(format!("{{\"return\": {id}}}\n"));
+                } else {
+                    peer.fail(&command, "GenericError", "it is late");
+                    // There may be more errors than one.
+                    synchronise(peer);
                 }
             }
             peer.expect_eof();
         });
         let client = wait!(qmp::connect_guest_agent(server.address())).unwrap();
-        for id in 0..100 {
-            match echo(&client, id).await {
+        for id in 0..=COMMANDS {
+            match wait!(client.execute(&GuestGetTime)) {
                 Err(Error::Command(error)) if id % 3 == 0 => {
                     assert_eq!(error.class, ErrorClass::GenericError);
                 }
@@ -125,5 +126,21 @@ fn c23_an_old_agent_that_knows_no_ids() {
         }
         drop(client);
         server.join();
+    });
+}
+
+/// At a line, an agent does not see that others have left.
+#[test]
+fn c23_an_agent_at_a_serial_line() {
+    tell(async {
+        let Some(mut agent) = SerialAgent::start() else { return };
+        agent.line().write_all(LEFT[2]).unwrap();
+        let (reader, writer) = (runtime::stream(agent.line()), runtime::stream(agent.line()));
+        let client = wait!(agents().from_io(reader, writer)).unwrap();
+        is_in_step(&client).await;
+        let noise = GuestProgram::new("head").args(["-c", "1000000", "/dev/urandom"]);
+        assert_eq!(wait!(client.guest_exec(&noise)).unwrap().stdout.len(), 1_000_000);
+        agent.kill();
+        wait!(client.closed());
     });
 }
