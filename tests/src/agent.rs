@@ -9,6 +9,7 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,6 +17,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use qmp_blocking::Address;
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::fs::OFlags;
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
@@ -140,33 +143,54 @@ impl Drop for Agent {
     }
 }
 
-/// An agent at a serial line, which is a terminal. Dropped, it is killed.
+/// A serial line, which is a terminal, and an agent at its far end, or none yet. Dropped, it is killed.
 #[derive(Debug)]
 pub struct SerialAgent {
+    program: PathBuf,
     // In this order: it is killed before its folder goes.
     running: Option<Process>,
-    _folder: TempDir,
+    folder: TempDir,
     line: File,
+    /// The far end: while nobody has it open, the line is dead.
+    path: PathBuf,
+    idle: Option<File>,
 }
 
 impl SerialAgent {
-    /// Starts one, and waits until it reads: what came before is lost. None where it is not installed.
-    pub fn start() -> Option<Self> {
+    /// A line without an agent. None where that is not installed.
+    pub fn new() -> Option<Self> {
         let program = find("qemu-ga")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
         let line = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).expect("a terminal");
         grantpt(&line).expect("a terminal");
         unlockpt(&line).expect("a terminal");
         let name = ptsname(&line, Vec::new()).expect("a terminal");
-        let name = Path::new(OsStr::from_bytes(name.as_bytes()));
-        let running = Some(Process::start(&program, "isa-serial", name, folder.path()));
+        let path = PathBuf::from(OsStr::from_bytes(name.as_bytes()));
+        let mut far = File::options();
+        far.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
+        let idle = Some(far.open(&path).expect("a terminal"));
+        Some(Self { program, running: None, folder, line: line.into(), path, idle })
+    }
+
+    /// Starts the agent, and waits until it reads: what came before is lost.
+    pub fn start(&mut self) {
+        let process = Process::start(&self.program, "isa-serial", &self.path, self.folder.path());
+        self.running = Some(process);
         let start = Instant::now();
         // It turns the echo off when it has thrown away what had come.
-        while tcgetattr(&line).expect("a terminal").local_modes.contains(LocalModes::ECHO) {
+        while tcgetattr(&self.line).expect("a terminal").local_modes.contains(LocalModes::ECHO) {
             assert!(start.elapsed() < DEADLINE, "it does not read");
             thread::sleep(Duration::from_millis(1));
         }
-        Some(Self { running, _folder: folder, line: line.into() })
+        self.idle = None;
+    }
+
+    /// Waits until a line has come, while there is no agent to read it.
+    pub fn wait_for_input(&self) {
+        let idle = self.idle.as_ref().expect("there is no agent");
+        let timeout = Timespec::try_from(DEADLINE).expect("short enough");
+        let mut polled = [PollFd::new(idle, PollFlags::IN)];
+        assert_eq!(rustix::event::poll(&mut polled, Some(&timeout)), Ok(1), "nothing came");
     }
 
     /// Our end of the line.

@@ -1,12 +1,13 @@
 //! Where a session begins, whatever was before.
 
+use std::fs::File;
 use std::io::Write;
 
 use qmp_tests::agent::{Agent, SerialAgent};
 use qmp_tests::scripted::{Server, pair};
 
 use super::super::qmp::guest_commands::{GuestGetTime, GuestPing};
-use super::super::qmp::{CloseReason, Error, ErrorClass, GuestProgram, IoFailure};
+use super::super::qmp::{Client, CloseReason, Error, ErrorClass, GuestProgram, IoFailure};
 use super::super::runtime::{self, finish, start, tell};
 use super::{agents, connect, echo, is_in_step, qmp, sync_number, synchronise};
 
@@ -133,14 +134,35 @@ fn c23_an_old_agent_that_knows_no_ids() {
 #[test]
 fn c23_an_agent_at_a_serial_line() {
     tell(async {
-        let Some(mut agent) = SerialAgent::start() else { return };
+        let Some(mut agent) = SerialAgent::new() else { return };
+        agent.start();
         agent.line().write_all(LEFT[2]).unwrap();
-        let (reader, writer) = (runtime::stream(agent.line()), runtime::stream(agent.line()));
-        let client = wait!(agents().from_io(reader, writer)).unwrap();
+        let client = over(agent.line(), agent.line()).await;
         is_in_step(&client).await;
         let noise = GuestProgram::new("head").args(["-c", "1000000", "/dev/urandom"]);
         assert_eq!(wait!(client.guest_exec(&noise)).unwrap().stdout.len(), 1_000_000);
         agent.kill();
         wait!(client.closed());
     });
+}
+
+/// What it was asked before is lost, and the line shows us our own words instead.
+#[test]
+fn c23_an_agent_at_a_serial_line_that_starts_late() {
+    tell(async {
+        let Some(mut agent) = SerialAgent::new() else { return };
+        let coming = start(over(agent.line(), agent.line()));
+        agent.wait_for_input();
+        agent.start();
+        let client = finish(coming).await;
+        is_in_step(&client).await;
+        // async-std's files, when they are dropped, wait for the end of what is being read.
+        agent.kill();
+        wait!(client.closed());
+    });
+}
+
+async fn over(reader: File, writer: File) -> Client {
+    let (reader, writer) = (runtime::stream(reader), runtime::stream(writer));
+    wait!(agents().from_io(reader, writer)).unwrap()
 }
