@@ -9,7 +9,6 @@ use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::OpenOptionsExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -18,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use qmp_blocking::Address;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::OFlags;
+use rustix::fs::{Mode, OFlags, open};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
 use rustix::termios::{LocalModes, tcgetattr};
@@ -153,7 +152,7 @@ pub struct SerialAgent {
     line: File,
     /// The far end: while nobody has it open, the line is dead.
     path: PathBuf,
-    idle: Option<File>,
+    idle: Option<OwnedFd>,
 }
 
 impl SerialAgent {
@@ -166,9 +165,8 @@ impl SerialAgent {
         unlockpt(&line).expect("a terminal");
         let name = ptsname(&line, Vec::new()).expect("a terminal");
         let path = PathBuf::from(OsStr::from_bytes(name.as_bytes()));
-        let mut far = File::options();
-        far.read(true).write(true).custom_flags(OFlags::NOCTTY.bits().cast_signed());
-        let idle = Some(far.open(&path).expect("a terminal"));
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let idle = Some(open(&path, flags, Mode::empty()).expect("a terminal"));
         Some(Self { program, running: None, folder, line: line.into(), path, idle })
     }
 
