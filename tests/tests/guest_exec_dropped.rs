@@ -32,7 +32,7 @@ fn c23_a_dropped_wait_leaves_the_program_running_and_the_client_in_step() {
         make_fifo(&fifo);
         // For both directions, so that this open does not wait.
         let hold = File::options().read(true).write(true).open(&fifo).unwrap();
-        let script = "cd \"$0\"; touch begun; cat fifo; touch ended";
+        let script = "cd \"$0\"; exec 3<fifo; touch begun; cat <&3; touch ended";
         let program = GuestProgram::new("sh").args(["-c", script]).arg(agent.file(""));
         let client = connect_guest_agent(agent.address()).await.unwrap();
         let exec = async { Some(client.guest_exec(&program).await) };

@@ -20,8 +20,9 @@ use crate::error::Error;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How close to the deadline nothing is asked any more.
-const CLOSE: Duration = Duration::from_millis(10);
+/// How close to the deadline nothing is asked any more. An answer takes a millisecond, or far longer
+/// where the guest or this machine is busy.
+const CLOSE: Duration = Duration::from_millis(100);
 
 /// What to do next for a program in the guest.
 #[derive(Debug)]

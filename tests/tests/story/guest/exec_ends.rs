@@ -1,10 +1,12 @@
 //! Programs in the guest that are not waited for up to their end.
 
-use std::fs::File;
+use std::fs;
+use std::path::PathBuf;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use qmp_tests::agent::Agent;
-use qmp_tests::qemu::{DEADLINE, make_fifo};
+use qmp_tests::qemu::DEADLINE;
 use qmp_tests::scripted::pair;
 use rustix::process::Signal;
 
@@ -13,23 +15,40 @@ use super::super::qmp::{Client, Error, GuestExecError, GuestProgram};
 use super::super::runtime::{finish, start, tell};
 use super::{agents, connect, delimited, is_in_step, serve_echoes, sync_number, synchronise};
 
-const SHORT: Duration = Duration::from_millis(200);
+/// Long enough for an agent to answer on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
 
-/// A program that runs until this is dropped.
+/// A program that runs until this is dropped, or the agent's folder.
 struct Held {
     program: GuestProgram,
-    _fifo: File,
+    runs: PathBuf,
+    begun: PathBuf,
 }
 
 impl Held {
     fn new(agent: &Agent) -> Self {
-        let path = agent.folder().join("fifo");
-        make_fifo(&path);
-        // For both directions, so that it does not wait for the other side.
-        let fifo = File::options().read(true).write(true).open(&path).unwrap();
-        let script = "cat \"$0\"; echo done";
-        let program = GuestProgram::new("sh").args(["-c", script]).arg(agent.file("fifo"));
-        Self { program, _fifo: fifo }
+        let [runs, begun] = ["runs", "begun"].map(|name| agent.folder().join(name));
+        fs::write(&runs, "").unwrap();
+        let script = "touch \"$1\"; while [ -e \"$0\" ]; do sleep 0.01; done; echo done";
+        let program = GuestProgram::new("sh").args(["-c", script]);
+        let program = program.args([agent.file("runs"), agent.file("begun")]);
+        Self { program, runs, begun }
+    }
+
+    /// Waits until it runs.
+    fn has_begun(&self) {
+        let start = Instant::now();
+        while !self.begun.exists() {
+            assert!(start.elapsed() < DEADLINE, "it does not begin");
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // The folder may be gone already.
+        let _ = fs::remove_file(&self.runs);
     }
 }
 
@@ -122,9 +141,7 @@ fn c23_an_agent_that_dies_while_a_program_runs() {
             let (client, program) = (client.clone(), held.program.clone());
             start(async move { wait!(client.guest_exec(&program)) })
         };
-        // Whether it has begun, it writes nowhere; so it is seen in the agent's own words.
-        let pid = left_running(&client, &GuestProgram::new("sleep").arg("1")).await;
-        assert!(pid > 0);
+        held.has_begun();
         agent.kill();
         let error = finish(waiting).await.unwrap_err();
         let expected = match &error {

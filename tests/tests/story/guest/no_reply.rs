@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use qmp_tests::scripted::{Peer, pair};
+use qmp_tests::scripted::{PATIENCE, Peer, Script, pair};
 
 use super::super::qmp::guest_commands::{GuestShutdown, GuestShutdownMode};
 use super::super::qmp::{Client, CloseReason, Error, NoReply, Request};
@@ -12,9 +12,7 @@ use super::{agents, is_in_step, serve_echoes, synchronise};
 const SHORT: Duration = Duration::from_millis(50);
 const REBOOT: GuestShutdown = GuestShutdown { mode: Some(GuestShutdownMode::Reboot) };
 
-async fn with(
-    script: impl FnOnce(&mut Peer) + Send + 'static,
-) -> (Client, qmp_tests::scripted::Script) {
+async fn with(script: impl FnOnce(&mut Peer) + Send + 'static) -> (Client, Script) {
     let (socket, script) = pair(|peer| {
         synchronise(peer);
         script(peer);
@@ -50,6 +48,8 @@ fn c23_silence_up_to_the_deadline_is_one_too_and_the_session_goes_on() {
         .await;
         let hasty = client.with_timeout(SHORT);
         assert_eq!(wait!(hasty.execute(&REBOOT)), Ok(NoReply::Deadline));
+        // Up to where a new session has begun.
+        assert_eq!(wait!(client.wait_idle(PATIENCE)), Ok(()));
         let suspend = Request::new("guest-suspend-ram").no_reply();
         let raw = wait!(hasty.execute_request(suspend)).unwrap();
         assert_eq!(raw.parse(), Ok(NoReply::Deadline));
