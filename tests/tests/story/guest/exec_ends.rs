@@ -142,6 +142,8 @@ fn c23_an_agent_that_dies_while_a_program_runs() {
             start(async move { wait!(client.guest_exec(&program)) })
         };
         held.has_begun();
+        // One after the other: so it is known by now that it was started.
+        is_in_step(&client).await;
         agent.kill();
         let error = finish(waiting).await.unwrap_err();
         let expected = match &error {
