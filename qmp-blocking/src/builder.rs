@@ -13,7 +13,6 @@ use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
 use qmp_proto::{Dialect, Greeting};
 
-use crate::background;
 use crate::callbacks::{CallbackOptions, Callbacks};
 use crate::client::Client;
 use crate::event_iterator::Events;
@@ -88,7 +87,7 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<Client, ConnectError> {
-        Ok(self.connect_with_events(address)?.0)
+        Ok(self.begin_at(address)?.0)
     }
 
     /// As [`connect`](Self::connect), with all events from the connection's very first on.
@@ -100,10 +99,7 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<(Client, Events), ConnectError> {
-        let start = Instant::now();
-        let address = address.try_into().map_err(Into::into)?;
-        let opened = open(&address, self.options.deadline_after(start));
-        self.begin(opened.map_err(|error| self.options.not_opened(error))?, start)
+        Ok(flowing(self.begin_at(address)?))
     }
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
@@ -125,7 +121,7 @@ impl Builder {
     ///
     /// As [`connect`](Self::connect).
     pub fn from_stream(&self, stream: impl Into<OwnedFd>) -> Result<Client, ConnectError> {
-        Ok(self.from_stream_with_events(stream)?.0)
+        Ok(self.begin_over(stream)?.0)
     }
 
     /// As [`from_stream`](Self::from_stream), with all events from the connection's very first on.
@@ -137,9 +133,7 @@ impl Builder {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events), ConnectError> {
-        let stream = stream.into();
-        rustix::io::ioctl_fionbio(&stream, false).map_err(std::io::Error::from)?;
-        self.begin(Opened::direct(stream), Instant::now())
+        Ok(flowing(self.begin_over(stream)?))
     }
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
@@ -156,7 +150,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<Client, ConnectError> {
-        Ok(self.from_io_with_events(reader, writer)?.0)
+        Ok(self.begin(pump::socket_for(reader, writer)?, Instant::now())?.0)
     }
 
     /// As [`from_io`](Self::from_io), with all events from the connection's very first on.
@@ -169,7 +163,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin(pump::socket_for(reader, writer)?, Instant::now())
+        Ok(flowing(self.begin(pump::socket_for(reader, writer)?, Instant::now())?))
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
@@ -199,7 +193,7 @@ impl Builder {
     ///
     /// As [`connect`](Self::connect). The child is killed then.
     pub fn spawn(&self, command: Command) -> Result<(Client, Child), ConnectError> {
-        let (client, _, child) = self.spawn_with_events(command)?;
+        let ((client, _), child) = self.begin_child(command)?;
         Ok((client, child))
     }
 
@@ -212,10 +206,35 @@ impl Builder {
         &self,
         command: Command,
     ) -> Result<(Client, Events, Child), ConnectError> {
+        let (begun, child) = self.begin_child(command)?;
+        let (client, events) = flowing(begun);
+        Ok((client, events, child))
+    }
+
+    fn begin_at(
+        &self,
+        address: impl TryInto<Address, Error: Into<ConnectError>>,
+    ) -> Result<(Client, Events), ConnectError> {
+        let start = Instant::now();
+        let address = address.try_into().map_err(Into::into)?;
+        let opened = open(&address, self.options.deadline_after(start));
+        self.begin(opened.map_err(|error| self.options.not_opened(error))?, start)
+    }
+
+    pub(crate) fn begin_over(
+        &self,
+        stream: impl Into<OwnedFd>,
+    ) -> Result<(Client, Events), ConnectError> {
+        let stream = stream.into();
+        rustix::io::ioctl_fionbio(&stream, false).map_err(std::io::Error::from)?;
+        self.begin(Opened::direct(stream), Instant::now())
+    }
+
+    fn begin_child(&self, command: Command) -> Result<((Client, Events), Child), ConnectError> {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
         match self.begin(Opened::direct(socket), start) {
-            Ok((client, events)) => Ok((client, events, child)),
+            Ok(begun) => Ok((begun, child)),
             Err(error) => Err(spawn::reap(child, error)),
         }
     }
@@ -225,10 +244,10 @@ impl Builder {
         let Opened { socket, descriptors } = opened;
         let hub = self.options.hub(descriptors, start);
         let subscription = hub.subscribe(self.options.event_limits);
-        let line = Arc::new(Line::new(hub, socket)?);
+        let line = Arc::new(Line::new(hub, socket));
         let ready = self.negotiate(&line, start);
         let greeting = ready.inspect_err(|_| line.finish())?;
-        background::start(line.clone()).inspect_err(|_| line.finish())?;
+        line.need_background_soon();
         let events = Events::new(subscription, &line);
         let most = self.options.config.max_queued;
         let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);
@@ -253,4 +272,10 @@ impl Builder {
             }
         }
     }
+}
+
+/// From now on there is somebody for whom events are read.
+pub(crate) fn flowing((client, events): (Client, Events)) -> (Client, Events) {
+    events.flow();
+    (client, events)
 }

@@ -80,6 +80,7 @@ impl Callbacks {
         callback: impl FnMut(Event) + Send + 'static,
     ) -> Registration {
         self.pool.start();
+        self.line.need_background();
         let registered = Registered::new(self.clone(), subscription, Box::new(callback));
         let mut state = lock(&self.state);
         state.registered.retain(|other| other.strong_count() > 0);
@@ -123,8 +124,14 @@ impl Callbacks {
 
 impl Drop for Unfinished {
     fn drop(&mut self) {
-        lock(&self.callbacks.state).unfinished -= 1;
-        self.callbacks.tell();
+        let mut state = lock(&self.callbacks.state);
+        state.unfinished -= 1;
+        // Who waits, waits for the last one.
+        let is_last = state.unfinished == 0;
+        drop(state);
+        if is_last {
+            self.callbacks.tell();
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 mod callbacks;
 mod guest;
 mod offered;
+mod pending;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ use crate::event_iterator::Events;
 use crate::line::{Line, Progress};
 
 pub use self::callbacks::WeakClient;
+pub use self::pending::Pending;
 
 /// A connection to a QMP server. Clones share it, and any number of threads may use it at once.
 ///
@@ -66,6 +68,8 @@ struct Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
+        // What was accepted before goes out as if it had been sent at once.
+        self.line.send_put_off();
         self.line.hub.abort();
         self.line.finish();
     }
@@ -159,8 +163,10 @@ impl Client {
     ) -> Result<(C::Return, Event), Error> {
         self.check_offered(C::NAME)?;
         let prepared = Request::of(command).prepare()?;
+        let deadline = deadline(self.timeout);
         let mut pending = self.line().hub.execute_until(prepared, Box::new(matches))?;
-        match self.send_and_wait(|waker| {
+        self.line().flush();
+        match self.line().wait(deadline, |waker| {
             let poll = pending.poll(waker);
             Progress::new(poll, pending.has_begun())
         }) {
@@ -218,7 +224,9 @@ impl Client {
 
     /// All events from now on, with a queue of another size.
     pub fn events_with(&self, limits: EventLimits) -> Events {
-        Events::new(self.line().hub.subscribe(limits), &self.handle.line)
+        let events = Events::new(self.line().hub.subscribe(limits), self.line());
+        events.flow();
+        events
     }
 
     /// Waits until no command waits for its turn and no reply is owed, those to commands that
@@ -233,6 +241,8 @@ impl Client {
     /// for itself, or for one that waits for it.
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         let mut idle = Idle::new(&self.handle.callbacks)?;
+        // It parks, and leaves the reading to others.
+        self.line().need_background();
         // Another thread that gives up a command may make it idle.
         let poll = |waker: &Waker| Progress::new(idle.poll(waker), false);
         self.line().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)
@@ -265,6 +275,7 @@ impl Client {
     /// [`Error::StillBusy`] where replies were still owed then. The connection is closed either way.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
         let line = self.line();
+        line.send_put_off();
         line.hub.close();
         let mut closed = line.hub.closed();
         let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
@@ -275,28 +286,13 @@ impl Client {
     }
 
     fn run(&self, prepared: Prepared<OwnedFd>) -> Result<Raw, Error> {
-        let mut pending = self.line().hub.execute(prepared)?;
-        match self.send_and_wait(|waker| {
-            let poll = pending.poll(waker);
-            Progress::new(poll, pending.has_begun())
-        }) {
-            Some(outcome) => Ok(outcome?),
-            // Those behind it may have their turn.
-            None => {
-                let outcome = pending.give_up();
-                self.line().flush();
-                outcome
-            }
-        }
-    }
-
-    fn send_and_wait<T>(&self, poll: impl FnMut(&Waker) -> Progress<T>) -> Option<T> {
         let deadline = deadline(self.timeout);
+        let pending = self.line().hub.execute(prepared)?;
         self.line().flush();
-        self.line().wait(deadline, poll)
+        self.line().wait_for(pending, deadline)
     }
 
-    fn line(&self) -> &Line {
+    fn line(&self) -> &Arc<Line> {
         &self.handle.line
     }
 }

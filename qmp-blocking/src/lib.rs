@@ -19,7 +19,8 @@
 //!   have; [`Builder`] has the options.
 //! - [`connect_guest_agent`] leads to QEMU's guest agent, with the same [`Client`], whose
 //!   [`guest_exec`](Client::guest_exec) runs a program in the guest.
-//! - [`Client`] is cloned into as many threads as you like.
+//! - [`Client`] is cloned into as many threads as you like. [`Client::start`] has many commands
+//!   outstanding from a single one.
 //! - [`Events`] is a subscriber's iterator. `connect_with_events` misses none.
 //! - [`Client::on_event`] and [`Client::submit`] call back, on a [`Pool`] of threads; [`scope`] waits
 //!   for that at its end. [`predecessor`] shows the same session in Ruby and here.
@@ -34,7 +35,8 @@
 //! A thread that waits for a reply reads the socket itself while no other does, so a lone command
 //! costs one write and one read and no switch of threads. Each connection has one background thread,
 //! which reads when nobody has for a millisecond, so that events flow while no one calls, and at once
-//! while a reply is owed to a callback. It ends with the connection. Callbacks run on threads of their
+//! while a reply is owed to a callback. It is started with the first subscriber or callback, or some ten
+//! milliseconds after connecting, and ends with the connection. Callbacks run on threads of their
 //! own, ten for a connection unless the builder says otherwise, which are started when there is work
 //! for them.
 //!
@@ -71,7 +73,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use builder::Builder;
 pub use callbacks::{Job, OnPanic, Pool, Registration};
-pub use client::{Client, WeakClient};
+pub use client::{Client, Pending, WeakClient};
 pub use event_iterator::Events;
 pub use listener::Listener;
 pub use qmp_client::names::*;

@@ -8,11 +8,13 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use qmp_client::{Flushed, Hub, Received, descriptors};
+use qmp_client::{Error, Flushed, Hub, Pending, Received, descriptors};
+use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
-use crate::nudge::{Nudge, poll};
+use crate::background::Background;
+use crate::nudge::poll;
 use crate::turns::{self, ReadBuffer, Successor, Turns};
 use crate::unattended::Deadlines;
 
@@ -51,16 +53,15 @@ pub(crate) struct Line {
     pub(crate) hub: Arc<Hub>,
     pub(crate) turns: Turns,
     pub(crate) deadlines: Deadlines,
+    pub(crate) background: Background,
     socket: OwnedFd,
-    /// Wakes the background thread.
-    background: Nudge,
 }
 
 impl Line {
     /// A line over a connected stream socket in blocking mode.
-    pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> Self {
         let (turns, deadlines) = (Turns::new(), Deadlines::default());
-        Ok(Self { hub, turns, deadlines, socket, background: Nudge::new()? })
+        Self { hub, turns, deadlines, background: Background::default(), socket }
     }
 
     /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
@@ -96,9 +97,55 @@ impl Line {
         }
     }
 
+    /// Waits for a command's end, or gives it up at its deadline.
+    pub(crate) fn wait_for(
+        &self,
+        mut pending: Pending,
+        deadline: Option<Instant>,
+    ) -> Result<Raw, Error> {
+        let outcome = self.wait(deadline, |waker| {
+            let poll = pending.poll(waker);
+            Progress::new(poll, pending.has_begun())
+        });
+        match outcome {
+            Some(outcome) => Ok(outcome?),
+            // Those behind it may have their turn.
+            None => {
+                let outcome = pending.give_up();
+                self.flush();
+                outcome
+            }
+        }
+    }
+
+    /// Accepts a command, and sends it at once if it is alone or out-of-band. With others outstanding
+    /// it is sent together with those that are accepted behind it: by whoever waits or reads next, or in
+    /// a moment by the background thread. So any number of them cost few writes, and none is delayed
+    /// behind which the server has nothing to do.
+    pub(crate) fn begin(self: &Arc<Self>, prepared: Prepared<OwnedFd>) -> Result<Pending, Refusal> {
+        let at_once = prepared.is_out_of_band() || self.hub.inspect(|it| it.is_idle());
+        let pending = self.hub.execute(prepared)?;
+        if at_once {
+            self.flush();
+        } else if self.turns.put_off() == Successor::Background {
+            self.nudge();
+        }
+        // After the command: while that is on its way there is time.
+        self.need_background();
+        Ok(pending)
+    }
+
+    /// Sends what [`begin`](Self::begin) did not, and nobody has since.
+    pub(crate) fn send_put_off(&self) {
+        if self.turns.is_put_off() {
+            self.flush();
+        }
+    }
+
     /// Sends what can be sent now. What does not fit is the next reader's to send, or the background
     /// thread's.
     pub(crate) fn flush(&self) {
+        self.turns.sends();
         let socket = self.socket.as_fd();
         match self.hub.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
             Flushed::All => {}
@@ -122,8 +169,8 @@ impl Line {
     }
 
     /// For the background thread: as [`doze`](Self::doze), and reads what comes while nobody does.
-    pub(crate) fn listen(&self) {
-        let ready = self.poll_in_background(true, None);
+    pub(crate) fn listen(&self, timeout: Option<Duration>) {
+        let ready = self.poll_in_background(true, timeout);
         let buffer = self.turns.take_if_free();
         let mut visit = Visit { line: self, buffer, parked: false };
         self.serve(ready, visit.buffer.as_mut());
@@ -175,7 +222,10 @@ impl Line {
     fn receive_from_socket(&self, buffer: &mut ReadBuffer, flags: RecvFlags) {
         match rustix::net::recv(&self.socket, &mut *buffer.bytes, flags).map_err(io::Error::from) {
             Ok((0, _)) => self.receive(Received::Eof),
-            Ok((length, _)) => self.receive(Received::Bytes(&buffer.bytes[..length])),
+            Ok((length, _)) => {
+                self.receive(Received::Bytes(&buffer.bytes[..length]));
+                buffer.fit(length);
+            }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
                 _ => self.receive(Received::Failed((&error).into())),
@@ -214,6 +264,8 @@ impl Line {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
+    /// Without effect where the background thread has not been started: it looks at everything when
+    /// it begins.
     pub(crate) fn nudge(&self) {
         self.background.nudge();
     }

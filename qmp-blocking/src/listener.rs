@@ -8,7 +8,7 @@ use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::builder::Builder;
+use crate::builder::{Builder, flowing};
 use crate::client::{Client, deadline};
 use crate::event_iterator::Events;
 use crate::nudge::poll;
@@ -54,7 +54,7 @@ impl Listener {
     /// [`ConnectError::NobodyCame`], and as [`connect`](crate::connect) where somebody came who is no
     /// QEMU. The listener goes on: call this again.
     pub fn accept(&self, timeout: impl Into<Option<Duration>>) -> Result<Client, ConnectError> {
-        Ok(self.accept_with_events(timeout)?.0)
+        Ok(self.begin_next(timeout.into())?.0)
     }
 
     /// As [`accept`](Self::accept), with all events from the connection's very first on.
@@ -66,10 +66,14 @@ impl Listener {
         &self,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
+        Ok(flowing(self.begin_next(timeout.into())?))
+    }
+
+    fn begin_next(&self, timeout: Option<Duration>) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
-        let deadline = deadline(timeout.into());
+        let deadline = deadline(timeout);
         while let Some(stream) = self.next(deadline)? {
-            match self.builder.from_stream_with_events(stream) {
+            match self.builder.begin_over(stream) {
                 Err(error) if error.has_left() => {}
                 outcome => return outcome,
             }

@@ -41,7 +41,8 @@ impl Nudge {
         let polled = if wanted.is_empty() { &mut polled[..1] } else { &mut polled[..] };
         poll(polled, timeout);
         if !polled[0].revents().is_empty() {
-            while (&self.nudged).read(&mut [0; 64]).is_ok_and(|count| count > 0) {}
+            // What is left wakes it once more.
+            let _ = (&self.nudged).read(&mut [0; 64]);
         }
         polled.get(1).map_or(PollFlags::empty(), PollFd::revents)
     }

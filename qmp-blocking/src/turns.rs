@@ -6,17 +6,24 @@
 //! is none.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-/// What is read at once, in bytes.
-const BUFFER: usize = 64 << 10;
+/// What is read at once, in bytes, while there is not much.
+const LEAST: usize = 4 << 10;
+/// What is read at once at most.
+const MOST: usize = 64 << 10;
+/// So much more is read at once where it was not enough.
+const GROWTH: usize = 4;
 
 /// Who reads, and who would.
 #[derive(Debug)]
 pub(crate) struct Turns {
     state: Mutex<State>,
+    /// Commands may be unsent that whoever waits or reads next sends. Set under the lock.
+    put_off: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -31,6 +38,8 @@ struct State {
     background_sleeps: bool,
     /// The background thread is patient: it lets a moment pass before it reads.
     background_dozes: bool,
+    /// The background thread looks again in a moment, whatever happens.
+    background_ticks: bool,
     /// How many commands are out for whose replies nobody waits.
     unattended: usize,
 }
@@ -71,18 +80,35 @@ impl fmt::Debug for ReadBuffer {
     }
 }
 
+impl ReadBuffer {
+    /// Makes it larger after a read that filled it, and small again after one that would have fitted.
+    pub(crate) fn fit(&mut self, length: usize) {
+        let size = self.bytes.len();
+        if length == size && size < MOST {
+            self.bytes = zeroes((size * GROWTH).min(MOST));
+        } else if length < LEAST && size > LEAST {
+            self.bytes = zeroes(LEAST);
+        }
+    }
+}
+
+fn zeroes(length: usize) -> Box<[u8]> {
+    vec![0; length].into_boxed_slice()
+}
+
 impl Turns {
     pub(crate) fn new() -> Self {
-        let buffer = ReadBuffer { bytes: vec![0; BUFFER].into_boxed_slice(), timeout: None };
         Self {
             state: Mutex::new(State {
-                buffer: Some(buffer),
+                buffer: Some(ReadBuffer { bytes: zeroes(LEAST), timeout: None }),
                 parked: Vec::new(),
                 count: 0,
                 background_sleeps: false,
                 background_dozes: false,
+                background_ticks: false,
                 unattended: 0,
             }),
+            put_off: AtomicBool::new(false),
         }
     }
 
@@ -129,19 +155,49 @@ impl Turns {
         }
     }
 
-    /// For the background thread: what has happened since so many turns had been taken.
-    pub(crate) fn look(&self, seen: u64) -> Look {
+    /// For the background thread: what has happened since so many turns had been taken, and whether
+    /// it has to look after commands that were put off.
+    pub(crate) fn look(&self, seen: u64) -> (Look, bool) {
         let mut state = self.lock();
         // Nobody else would come for what nobody waits for, so then there is no patience.
         let patient = state.count != seen && state.unattended == 0;
+        let put_off = self.put_off.load(Ordering::SeqCst);
         state.background_dozes = patient;
-        match &state.buffer {
+        state.background_ticks = patient || put_off;
+        let look = match &state.buffer {
             _ if patient => Look::Changed(state.count),
             Some(_) => Look::Idle,
             None => {
                 state.background_sleeps = true;
                 Look::Busy
             }
+        };
+        (look, put_off)
+    }
+
+    /// A command was accepted that is sent with those behind it. Tells whether the background thread
+    /// has to be woken, which sends it if nobody else does.
+    pub(crate) fn put_off(&self) -> Successor {
+        // Whoever sends clears this first.
+        if self.put_off.load(Ordering::SeqCst) {
+            return Successor::Found;
+        }
+        let mut state = self.lock();
+        self.put_off.store(true, Ordering::SeqCst);
+        match std::mem::replace(&mut state.background_ticks, true) {
+            true => Successor::Found,
+            false => Successor::Background,
+        }
+    }
+
+    pub(crate) fn is_put_off(&self) -> bool {
+        self.put_off.load(Ordering::SeqCst)
+    }
+
+    /// Everything that has been accepted is about to be sent.
+    pub(crate) fn sends(&self) {
+        if self.is_put_off() {
+            self.put_off.store(false, Ordering::SeqCst);
         }
     }
 

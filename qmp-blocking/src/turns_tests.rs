@@ -1,7 +1,6 @@
 use super::*;
 
 use std::os::unix::net::UnixStream;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use qmp_client::Hub;
 use qmp_proto::Config;
@@ -13,7 +12,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// A line without a background thread, and the server's end of it.
 fn line() -> (Line, UnixStream) {
     let (ours, servers) = UnixStream::pair().unwrap();
-    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
+    (Line::new(Hub::new(Config::default()), ours.into()), servers)
 }
 
 impl Turns {
@@ -77,21 +76,21 @@ fn who_gives_up_is_not_chosen_later() {
 fn the_background_thread_is_woken_only_where_it_sleeps_and_nobody_is_parked() {
     let turns = Turns::new();
     let buffer = taken(&turns);
-    assert!(turns.look(0) == Look::Changed(1));
+    assert!(turns.look(0).0 == Look::Changed(1));
     // It has not seen the reader stay, so it looks again by itself.
     assert_eq!(turns.leave(Some(buffer)), Successor::Found);
     let buffer = taken(&turns);
-    assert!(turns.look(2) == Look::Busy);
+    assert!(turns.look(2).0 == Look::Busy);
     assert_eq!(turns.leave(None), Successor::Found, "somebody reads");
     assert_eq!(turns.leave(Some(buffer)), Successor::Background);
     assert_eq!(turns.leave(None), Successor::Found, "it is awake");
-    assert_eq!(turns.look(2), Look::Idle);
+    assert_eq!(turns.look(2).0, Look::Idle);
 }
 
 #[test]
 fn a_caller_that_comes_while_the_background_thread_reads_takes_over() {
     let turns = Turns::new();
-    assert_eq!(turns.look(0), Look::Idle);
+    assert_eq!(turns.look(0).0, Look::Idle);
     let buffer = turns.take_if_free().expect("nobody reads");
     assert!(turns.take_or_park().is_none());
     assert_eq!(turns.leave(Some(buffer)), Successor::Found);
@@ -107,15 +106,49 @@ fn the_background_thread_has_no_patience_while_a_reply_is_nobodys() {
     let buffer = taken(&turns);
     assert_eq!(turns.leave(Some(buffer)), Successor::Found);
     // It dozes, and the first such command wakes it, once.
-    assert_eq!(turns.look(0), Look::Changed(1));
+    assert_eq!(turns.look(0).0, Look::Changed(1));
     assert_eq!(turns.attend(), Successor::Background);
     assert_eq!(turns.attend(), Successor::Found);
     // It reads at once, however recently others did.
-    assert_eq!(turns.look(0), Look::Idle);
+    assert_eq!(turns.look(0).0, Look::Idle);
     assert_eq!(turns.attend(), Successor::Found, "it reads, so nobody has to wake it");
     let buffer = taken(&turns);
-    assert_eq!(turns.look(0), Look::Busy);
+    assert_eq!(turns.look(0).0, Look::Busy);
     assert_eq!(turns.leave(Some(buffer)), Successor::Background, "the reader wakes it");
     (0..3).for_each(|_| turns.unattend());
-    assert_eq!(turns.look(0), Look::Changed(2));
+    assert_eq!(turns.look(0).0, Look::Changed(2));
+}
+
+/// It is woken once for any number of them, and not where it looks again soon anyway.
+#[test]
+fn the_background_thread_sends_what_was_put_off_and_nobody_else_sends() {
+    let turns = Turns::new();
+    assert_eq!(turns.look(0), (Look::Idle, false));
+    assert_eq!(turns.put_off(), Successor::Background);
+    assert_eq!(turns.put_off(), Successor::Found);
+    assert_eq!(turns.look(0), (Look::Idle, true), "it reads meanwhile, for a moment");
+    turns.sends();
+    assert_eq!(turns.put_off(), Successor::Found, "it has not looked again yet");
+    turns.sends();
+    assert_eq!(turns.look(0), (Look::Idle, false));
+    assert_eq!(turns.put_off(), Successor::Background);
+    turns.sends();
+    let buffer = taken(&turns);
+    assert_eq!(turns.leave(Some(buffer)), Successor::Found);
+    assert_eq!(turns.look(0), (Look::Changed(1), false));
+    assert_eq!(turns.put_off(), Successor::Found, "it dozes");
+}
+
+#[test]
+fn the_buffer_grows_with_what_is_read_and_shrinks_again() {
+    let mut buffer = ReadBuffer { bytes: zeroes(LEAST), timeout: None };
+    buffer.fit(LEAST - 1);
+    assert_eq!(buffer.bytes.len(), LEAST);
+    for length in [LEAST, LEAST * GROWTH, MOST, MOST - 1, LEAST] {
+        buffer.fit(length);
+        assert!(buffer.bytes.len() > LEAST);
+    }
+    assert_eq!(buffer.bytes.len(), MOST);
+    buffer.fit(LEAST - 1);
+    assert_eq!(buffer.bytes.len(), LEAST);
 }

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use crate::lock;
@@ -66,6 +66,9 @@ struct State {
     jobs: VecDeque<Job>,
     started: usize,
     idle: usize,
+    /// A thread has been woken or started, and has not looked for jobs yet. It calls the next one if
+    /// there is more than one job: so a burst of short jobs does not wake all of them.
+    called: bool,
     closed: bool,
 }
 
@@ -88,8 +91,9 @@ impl Pool {
     /// Where the system refuses it, as [`thread::spawn`] does.
     pub(crate) fn start(&self) {
         let shared = &self.threads.shared;
-        if lock(&shared.state).started == 0 {
-            if let Err(error) = shared.start_thread() {
+        let mut state = lock(&shared.state);
+        if state.started == 0 {
+            if let Err(error) = shared.start_thread(&mut state) {
                 panic!("no thread for callbacks: {error}");
             }
         }
@@ -100,34 +104,41 @@ impl Pool {
         let shared = &self.threads.shared;
         let mut state = lock(&shared.state);
         state.jobs.push_back(job);
-        let more = state.jobs.len() > state.idle && state.started < shared.most;
-        drop(state);
-        shared.changed.notify_one();
-        if more {
-            // Where the system refuses one more, those that there are do the work.
-            let _ = shared.start_thread();
-        }
+        shared.call(state);
     }
 }
 
 impl Shared {
-    fn start_thread(self: &Arc<Self>) -> std::io::Result<()> {
-        let mut state = lock(&self.state);
-        if state.started == self.most {
-            return Ok(());
+    /// Has one more thread look for jobs, if there are any and none is about to.
+    fn call(self: &Arc<Self>, mut state: MutexGuard<'_, State>) {
+        if state.jobs.is_empty() || state.called {
+            return;
         }
+        if state.idle > 0 {
+            state.called = true;
+            drop(state);
+            self.changed.notify_one();
+        } else if state.started < self.most {
+            // Where the system refuses one more, those that there are do the work.
+            let _ = self.start_thread(&mut state);
+        }
+    }
+
+    fn start_thread(self: &Arc<Self>, state: &mut State) -> std::io::Result<()> {
         let shared = self.clone();
         let name = "qmp-callback".to_owned();
         thread::Builder::new().name(name).spawn(move || shared.work())?;
         state.started += 1;
+        state.called = true;
         Ok(())
     }
 
-    fn work(&self) {
+    fn work(self: &Arc<Self>) {
         let mut state = lock(&self.state);
+        state.called = false;
         loop {
             if let Some(job) = state.jobs.pop_front() {
-                drop(state);
+                self.call(state);
                 // Callbacks are guarded already; this is for a pool's function, and for what drops.
                 let _ = catch_unwind(AssertUnwindSafe(|| (self.run)(job)));
                 state = lock(&self.state);
@@ -137,6 +148,7 @@ impl Shared {
                 state.idle += 1;
                 state = self.changed.wait(state).unwrap_or_else(|poison| poison.into_inner());
                 state.idle -= 1;
+                state.called = false;
             }
         }
     }

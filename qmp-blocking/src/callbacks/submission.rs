@@ -40,11 +40,10 @@ impl Callbacks {
     ) -> Result<(), Error> {
         self.pool.start();
         let unfinished = self.begin()?;
-        let pending = self.line.hub.execute(prepared)?;
+        let pending = self.line.begin(prepared)?;
         let submission = Arc::new(Submission { active: Mutex::new(None) });
         let unattended = self.line.attend(deadline, submission.clone().into());
         *lock(&submission.active) = Some(Active { pending, callback, unfinished, unattended });
-        self.line.flush();
         submission.look();
         Ok(())
     }
