@@ -14,7 +14,7 @@ use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
 use qmp_proto::{Dialect, Greeting};
 
 use crate::callbacks::{CallbackOptions, Callbacks};
-use crate::client::Client;
+use crate::client::{Check, Client};
 use crate::event_iterator::Events;
 use crate::line::{Line, Progress};
 use crate::listener::Listener;
@@ -66,7 +66,7 @@ use crate::listener::Listener;
 pub struct Builder {
     options: Options,
     callbacks: CallbackOptions,
-    refuse_unknown: bool,
+    refuse_unknown: Option<Check>,
 }
 
 impl Builder {

@@ -14,6 +14,7 @@ use qmp_client::{Error, EventLimits, Options};
 use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Request};
 use serde::Serialize;
 
+pub(crate) use self::offered::Check;
 use self::offered::Offered;
 use crate::callbacks::{Callbacks, Idle};
 use crate::event_iterator::Events;
@@ -62,8 +63,8 @@ struct Handle {
     limits: EventLimits,
     callbacks: Arc<Callbacks>,
     offered: Offered,
-    /// Commands that the server does not offer are not sent.
-    refuse_unknown: bool,
+    /// What refuses commands that the server does not offer, where they are not sent.
+    refuse_unknown: Option<Check>,
 }
 
 impl Drop for Handle {
@@ -81,7 +82,7 @@ impl Client {
         greeting: Greeting,
         options: &Options,
         callbacks: Arc<Callbacks>,
-        refuse_unknown: bool,
+        refuse_unknown: Option<Check>,
     ) -> Self {
         let (limits, offered) = (options.event_limits, Offered::default());
         let handle = Handle { line, greeting, limits, callbacks, offered, refuse_unknown };

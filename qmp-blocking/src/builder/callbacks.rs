@@ -2,6 +2,7 @@
 
 use super::Builder;
 use crate::callbacks::{OnPanic, Pool};
+use crate::client::Client;
 
 impl Builder {
     /// How many threads a connection's callbacks have: 10 by default, and at least one. They are
@@ -46,7 +47,7 @@ impl Builder {
     /// # }
     /// ```
     pub fn refuse_unknown(mut self, refuse: bool) -> Self {
-        self.refuse_unknown = refuse;
+        self.refuse_unknown = refuse.then_some(Client::refuse_unknown);
         self
     }
 }

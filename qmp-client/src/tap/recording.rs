@@ -34,6 +34,9 @@ use super::{Listener, Note, Tap, lock, record, recorder};
 pub struct Recording {
     output: Arc<Mutex<Output>>,
     redaction: Option<Redaction>,
+    /// Every connection asks for its tap; a program that makes no recording is spared what that needs,
+    /// which is much: nothing else leads there.
+    tap: fn(&Recording, &Config, Instant) -> Tap,
 }
 
 struct Output {
@@ -45,7 +48,7 @@ impl Recording {
     /// Writes down everything, secrets too.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         let output = Output { writer: Box::new(writer), error: None };
-        Self { output: Arc::new(Mutex::new(output)), redaction: None }
+        Self { output: Arc::new(Mutex::new(output)), redaction: None, tap: Scribe::tap }
     }
 
     /// Replaces secrets; the trace says so.
@@ -62,12 +65,7 @@ impl Recording {
 
     /// A tap for one connection, whose times count from `start`.
     pub fn tap(&self, config: &Config, start: Instant) -> Tap {
-        let recorder = match &self.redaction {
-            Some(redaction) => recorder(config).redacted(redaction.clone()),
-            None => recorder(config),
-        };
-        let output = self.output.clone();
-        Tap::new(start, Box::new(Scribe { recorder, output, begun: false, closed: false }))
+        (self.tap)(self, config, start)
     }
 }
 
@@ -84,6 +82,17 @@ struct Scribe {
     output: Arc<Mutex<Output>>,
     begun: bool,
     closed: bool,
+}
+
+impl Scribe {
+    fn tap(recording: &Recording, config: &Config, start: Instant) -> Tap {
+        let recorder = match &recording.redaction {
+            Some(redaction) => recorder(config).redacted(redaction.clone()),
+            None => recorder(config),
+        };
+        let output = recording.output.clone();
+        Tap::new(start, Box::new(Self { recorder, output, begun: false, closed: false }))
+    }
 }
 
 impl Listener for Scribe {
