@@ -22,8 +22,8 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
                 count
             })
         }
-        Scenario::Outstanding => submit(connect(false)),
-        Scenario::Window => submit(connect(true)),
+        Scenario::Outstanding => start(connect(false)),
+        Scenario::Window => start(connect(true)),
         Scenario::Events => flood(connect(false)),
         Scenario::Raw(size) => {
             let client = connect(false);
@@ -52,10 +52,13 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
     })
 }
 
-/// Commands, one after the other, of which nobody waits for the reply: a callback gets it.
+/// Commands of which nobody waits for the reply: a callback gets it.
 pub(crate) fn open_submitted(scenario: Scenario, path: &Path) -> Option<Work> {
-    let (client, (sender, called)) =
-        (qmp_blocking::connect(path).expect("a server"), mpsc::channel());
+    let builder = Builder::new().oob(scenario == Scenario::Window);
+    let (client, (sender, called)) = (builder.connect(path).expect("a server"), mpsc::channel());
+    if matches!(scenario, Scenario::Outstanding | Scenario::Window) {
+        return Some(submit(client));
+    }
     (scenario == Scenario::Commands).then(|| -> Work {
         Box::new(move |count| {
             for _ in 0..count {
@@ -81,7 +84,21 @@ fn raw(client: &Client, size: usize) -> qmp_blocking::Raw {
     client.execute_request(request).expect("a string")
 }
 
-/// Callbacks, as no thread can wait for many commands at once.
+/// From one thread, which waits for one after the other.
+fn start(client: Client) -> Work {
+    Box::new(move |count| {
+        for _ in 0..count / AT_ONCE {
+            let started: Vec<_> =
+                (0..AT_ONCE).map(|_| client.start(&QueryVersion).expect("it is taken")).collect();
+            for command in started {
+                command.wait().expect("a version");
+            }
+        }
+        count
+    })
+}
+
+/// With callbacks.
 fn submit(client: Client) -> Work {
     Box::new(move |count| {
         let good = Arc::new(AtomicUsize::new(0));
