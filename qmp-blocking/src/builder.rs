@@ -99,7 +99,7 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<(Client, Events), ConnectError> {
-        Ok(flowing(self.begin_at(address)?))
+        self.begin_at(address)
     }
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
@@ -133,7 +133,7 @@ impl Builder {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events), ConnectError> {
-        Ok(flowing(self.begin_over(stream)?))
+        self.begin_over(stream)
     }
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
@@ -163,7 +163,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
-        Ok(flowing(self.begin(pump::socket_for(reader, writer)?, Instant::now())?))
+        self.begin(pump::socket_for(reader, writer)?, Instant::now())
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
@@ -207,7 +207,7 @@ impl Builder {
         command: Command,
     ) -> Result<(Client, Events, Child), ConnectError> {
         let (begun, child) = self.begin_child(command)?;
-        let (client, events) = flowing(begun);
+        let (client, events) = begun;
         Ok((client, events, child))
     }
 
@@ -247,7 +247,7 @@ impl Builder {
         let line = Arc::new(Line::new(hub, socket));
         let ready = self.negotiate(&line, start);
         let greeting = ready.inspect_err(|_| line.finish())?;
-        line.need_background_soon();
+        line.start_background().inspect_err(|_| line.finish())?;
         let events = Events::new(subscription, &line);
         let most = self.options.config.max_queued;
         let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);
@@ -272,10 +272,4 @@ impl Builder {
             }
         }
     }
-}
-
-/// From now on there is somebody for whom events are read.
-pub(crate) fn flowing((client, events): (Client, Events)) -> (Client, Events) {
-    events.flow();
-    (client, events)
 }

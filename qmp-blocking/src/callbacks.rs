@@ -80,7 +80,6 @@ impl Callbacks {
         callback: impl FnMut(Event) + Send + 'static,
     ) -> Registration {
         self.pool.start();
-        self.line.need_background();
         let registered = Registered::new(self.clone(), subscription, Box::new(callback));
         let mut state = lock(&self.state);
         state.registered.retain(|other| other.strong_count() > 0);

@@ -225,9 +225,7 @@ impl Client {
 
     /// All events from now on, with a queue of another size.
     pub fn events_with(&self, limits: EventLimits) -> Events {
-        let events = Events::new(self.line().hub.subscribe(limits), self.line());
-        events.flow();
-        events
+        Events::new(self.line().hub.subscribe(limits), self.line())
     }
 
     /// Waits until no command waits for its turn and no reply is owed, those to commands that
@@ -242,8 +240,6 @@ impl Client {
     /// for itself, or for one that waits for it.
     pub fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
         let mut idle = Idle::new(&self.handle.callbacks)?;
-        // It parks, and leaves the reading to others.
-        self.line().need_background();
         // Another thread that gives up a command may make it idle.
         let poll = |waker: &Waker| Progress::new(idle.poll(waker), false);
         self.line().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)

@@ -51,13 +51,6 @@ impl Events {
         Self { subscription, line: Arc::downgrade(line) }
     }
 
-    /// Events are read for it also while nobody waits.
-    pub(crate) fn flow(&self) {
-        if let Some(line) = self.line.upgrade() {
-            line.need_background();
-        }
-    }
-
     /// The next event if it comes within `timeout`; `None` if not, or if there will be none.
     ///
     /// Zero takes what is there and does not wait.

@@ -35,8 +35,7 @@
 //! A thread that waits for a reply reads the socket itself while no other does, so a lone command
 //! costs one write and one read and no switch of threads. Each connection has one background thread,
 //! which reads when nobody has for a millisecond, so that events flow while no one calls, and at once
-//! while a reply is owed to a callback. It is started with the first subscriber or callback, or some ten
-//! milliseconds after connecting, and ends with the connection. Callbacks run on threads of their
+//! while a reply is owed to a callback. It ends with the connection. Callbacks run on threads of their
 //! own, ten for a connection unless the builder says otherwise, which are started when there is work
 //! for them.
 //!

@@ -130,8 +130,6 @@ impl Line {
         } else if self.turns.put_off() == Successor::Background {
             self.nudge();
         }
-        // After the command: while that is on its way there is time.
-        self.need_background();
         Ok(pending)
     }
 

@@ -8,7 +8,7 @@ use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::builder::{Builder, flowing};
+use crate::builder::Builder;
 use crate::client::{Client, deadline};
 use crate::event_iterator::Events;
 use crate::nudge::poll;
@@ -66,7 +66,7 @@ impl Listener {
         &self,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
-        Ok(flowing(self.begin_next(timeout.into())?))
+        self.begin_next(timeout.into())
     }
 
     fn begin_next(&self, timeout: Option<Duration>) -> Result<(Client, Events), ConnectError> {
