@@ -260,16 +260,8 @@ impl Builder {
         let mut ready = line.hub.ready();
         // To a guest agent we speak first.
         line.flush();
-        loop {
-            let pause = deadline.min(Instant::now() + options::ASK_AGAIN);
-            match line.wait(Some(pause), |waker| Progress::by_socket(ready.poll(waker))) {
-                Some(ready) => return Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default()),
-                None if pause == deadline => return Err(options::not_ready(&line.hub, start)),
-                None => {
-                    line.hub.ask_again();
-                    line.flush();
-                }
-            }
-        }
+        let ready = line.wait(Some(deadline), |waker| Progress::by_socket(ready.poll(waker)));
+        let ready = ready.ok_or_else(|| options::not_ready(&line.hub, start))?;
+        Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default())
     }
 }

@@ -11,10 +11,11 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::task::{Poll, Waker};
+use std::time::Instant;
 
 use qmp_proto::{
-    CloseReason, CommandId, Config, Connection, ExecuteError, Greeting, IoFailure, Phase, Prepared,
-    Raw, Refusal,
+    CloseReason, CommandId, Config, Connection, Dialect, ExecuteError, Greeting, IoFailure, Phase,
+    Prepared, Raw, Refusal,
 };
 
 use self::slots::Slot;
@@ -23,6 +24,8 @@ use self::state::State;
 pub(crate) use self::turn::Manner;
 use crate::error::Error;
 use crate::events::{EventLimits, Subscription};
+#[cfg(doc)]
+use crate::options::ASK_AGAIN;
 use crate::pending::{Pending, PendingUntil, Standing};
 use crate::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
 use crate::tap::Tap;
@@ -76,6 +79,8 @@ pub struct Hub {
     state: Mutex<State>,
     /// Claimed bytes wait for the transport to take more. Written under the lock, read without.
     blocked: AtomicBool,
+    /// Whether a guest agent is spoken to.
+    agent: bool,
     tap: Option<Tap>,
 }
 
@@ -124,8 +129,9 @@ impl Hub {
         let tap = Tap::with_log(tap, &config);
         // Not the same each time, as the ids that follow from it must not be.
         let nonce = RandomState::new().build_hasher().finish();
+        let agent = config.dialect == Dialect::GuestAgent;
         let state = Mutex::new(State::new(config, nonce));
-        Arc::new(Self { state, blocked: AtomicBool::new(false), tap })
+        Arc::new(Self { state, blocked: AtomicBool::new(false), agent, tap })
     }
 
     /// Accepts a command. Call [`flush`](Self::flush) to send it.
@@ -169,10 +175,16 @@ impl Hub {
         subscription
     }
 
-    /// While connecting, when nothing has come for [`ASK_AGAIN`](crate::options::ASK_AGAIN): see
-    /// [`Connection::ask_again`]. Call [`flush`](Self::flush) then.
+    /// As long as a guest agent's session is waited for: when to call [`ask_again`](Self::ask_again),
+    /// which is [`ASK_AGAIN`] after the last time.
+    pub fn ask_again_at(&self) -> Option<Instant> {
+        self.agent.then(|| self.lock().ask_again_at()).flatten()
+    }
+
+    /// Asks once more for a guest agent's session, if somebody waits for a command, or to be ready or
+    /// idle: see [`Connection::ask_again`]. Call [`flush`](Self::flush) then.
     pub fn ask_again(&self) {
-        self.lock().connection.ask_again();
+        self.lock().ask_again();
     }
 
     /// Ends the connection in an orderly way: see [`Connection::close`].

@@ -71,17 +71,41 @@ fn c23_it_is_ready_without_a_greeting() {
 }
 
 #[test]
-fn c23_while_connecting_it_asks_again() {
+fn c23_while_somebody_waits_it_asks_again() {
+    fn asks(hub: &Hub) -> bool {
+        assert!(hub.ask_again_at().is_some());
+        hub.ask_again();
+        take(hub).starts_with(b"\xff")
+    }
+    let waker = Waker::noop();
     let hub = syncing();
-    let first = take(&hub);
-    assert_eq!(take(&hub), b"");
-    hub.ask_again();
-    let second = take(&hub);
-    assert!(second.starts_with(b"\xff") && second != first);
+    take(&hub);
+    let mut ready = hub.ready();
+    assert!(ready.poll(waker).is_pending());
+    assert!(asks(&hub) && asks(&hub));
     hub.ask_again();
     synchronise(&hub);
+    assert!(hub.ask_again_at().is_none());
+
+    drop(execute(&hub, "guest-ping"));
+    let pending = execute(&hub, "guest-slow");
+    take(&hub);
+    drop(pending);
+    assert!(take(&hub).starts_with(b"\xff"));
+    assert!(!asks(&hub), "nobody waits");
+    let mut idle = hub.idle();
+    assert!(idle.poll(waker).is_pending());
+    assert!(asks(&hub), "until it is idle");
+    drop(idle);
+    assert!(!asks(&hub), "not any more");
+    let pending = execute(&hub, "guest-ping");
+    assert!(asks(&hub), "for a command");
+    drop(pending);
+    assert!(!asks(&hub), "it was withdrawn");
+    let _pending = execute(&hub, "guest-ping");
     hub.ask_again();
-    assert_eq!(take(&hub), b"");
+    synchronise(&hub);
+    assert_eq!(take(&hub), b"{\"execute\":\"guest-ping\"}\n");
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl Options {
     }
 }
 
-/// How long whoever connects waits for a guest agent before it is asked again.
+/// How long a guest agent's session is waited for before it is asked for again.
 pub const ASK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Which step was not reached when the deadline passed, on a connection that began at `start`.

@@ -103,6 +103,11 @@ impl Waiting {
         self.wakers[moment as usize].remove(&key)
     }
 
+    /// Whether anybody waits for this moment.
+    pub(crate) fn is_any(&self, moment: Moment) -> bool {
+        !self.wakers[moment as usize].is_empty()
+    }
+
     /// Those who wait for this moment, which has come.
     pub(crate) fn take(&mut self, moment: Moment) -> impl Iterator<Item = Waker> {
         self.wakers[moment as usize].drain().map(|(_, waker)| waker)

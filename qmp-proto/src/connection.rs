@@ -141,7 +141,6 @@ impl<F> Connection<F> {
     /// something to transmit for.
     pub fn cancel(&mut self, id: CommandId) -> Cancelled<F> {
         if let Some(descriptor) = self.withdraw(id.0) {
-            self.doubt_sync();
             return Cancelled::NeverSent(descriptor);
         }
         let sent = self.is_sent(id);
@@ -194,7 +193,6 @@ impl<F> Connection<F> {
     pub fn transmit(&mut self) -> Option<Transmit<'_, F>> {
         // What cannot be sent yet is not claimed yet: it can still be withdrawn.
         if self.wire.is_empty() {
-            self.synchronise_again();
             while self.claim_next() {}
         }
         self.wire.lend()

@@ -41,16 +41,9 @@ pub(crate) struct Sync {
     candidate: Option<Framer>,
     /// An answer to an earlier question came: the agent is slow, and the last answer will come too.
     alive: bool,
-    /// Somebody has given up waiting for the answer: the agent that was asked may be no more.
-    in_doubt: bool,
 }
 
 impl Sync {
-    /// Somebody has given up waiting.
-    fn doubt(&mut self) {
-        self.in_doubt = !core::mem::take(&mut self.alive);
-    }
-
     /// Drops what comes, up to the end of the answer or of `input`; tells whether the answer came.
     pub(crate) fn read(&mut self, input: &mut &[u8]) -> bool {
         loop {
@@ -81,9 +74,7 @@ impl Sync {
         let Some(Ok(number)) = reply.outcome.ok().map(|raw| raw.parse::<u64>()) else {
             return false;
         };
-        if (self.first..self.number).contains(&number) {
-            (self.alive, self.in_doubt) = (true, false);
-        }
+        self.alive |= (self.first..self.number).contains(&number);
         number == self.number
     }
 }
@@ -140,30 +131,17 @@ impl<F> Connection<F> {
         }
     }
 
-    /// A command that waited for the answer of a synchronisation is not waited for any more.
-    pub(crate) fn doubt_sync(&mut self) {
-        if self.phase == Phase::Syncing {
-            self.sync.doubt();
-        }
-    }
-
-    /// While a guest agent's session is waited for, and no command is: asks for it once more, if the
-    /// question has gone out and nothing has come since that shows that the agent lives.
+    /// While a guest agent's session is waited for ([`Phase::Syncing`]): asks for it once more, if the
+    /// question has gone out and nothing has come since that shows that the agent lives. It does
+    /// nothing otherwise.
     ///
-    /// An agent that starts late may begin by dropping what came before, as one at a serial port does.
-    /// So who connects calls this every second or so. It does nothing otherwise.
+    /// A question may be lost: with an agent that is killed while its channel stays open, or as one
+    /// that starts at a serial port drops what came before. So call this every second for as long as
+    /// the phase lasts and somebody waits for it to end: who connects, who has a command waiting, who
+    /// waits until the connection is idle. Nothing else asks again.
     pub fn ask_again(&mut self) {
-        self.doubt_sync();
-        if self.phase == Phase::Syncing && self.sync.in_doubt && self.wire.is_empty() {
-            self.synchronise();
-        }
-    }
-
-    /// Where somebody waits for an answer that is in doubt, it is asked for once more: the agent may
-    /// have been killed with the question, and another one be there. As long as the last question has
-    /// not gone out, it is as good as a new one.
-    pub(crate) fn synchronise_again(&mut self) {
-        if self.phase == Phase::Syncing && self.sync.in_doubt && self.queued_commands() > 0 {
+        let alive = core::mem::take(&mut self.sync.alive);
+        if self.phase == Phase::Syncing && !alive && self.wire.is_empty() {
             self.synchronise();
         }
     }

@@ -77,11 +77,6 @@ pub struct Model {
     /// The next id, and the number with which a guest agent's session begins.
     next_id: u64,
     number: u64,
-    /// The first number since the last session, and whether one was answered that is not the last.
-    first: u64,
-    alive: bool,
-    /// Somebody has given up to wait for the session.
-    in_doubt: bool,
     told_ready: bool,
     quit_succeeded: bool,
     attributed: bool,
@@ -105,9 +100,6 @@ impl Model {
             riding: BTreeMap::new(),
             next_id,
             number: 0,
-            first: next_id,
-            alive: false,
-            in_doubt: false,
             told_ready: false,
             quit_succeeded: false,
             attributed: false,
@@ -130,7 +122,6 @@ impl Model {
     fn begin_session(&mut self) {
         self.number = self.next_id;
         self.next_id += 1;
-        (self.in_doubt, self.alive) = (false, false);
         self.wire.push(0xFF);
         let number = self.number;
         let text =
@@ -145,9 +136,6 @@ impl Model {
                 self.phase = Phase::Ready;
                 self.told.extend((!self.told_ready).then_some(Told::Ready));
                 self.told_ready = true;
-            }
-            Phase::Syncing if (self.first..self.number).contains(&number) => {
-                (self.alive, self.in_doubt) = (true, false);
             }
             Phase::Syncing => {}
             _ => self.return_without_id(&number.to_string()),
@@ -232,9 +220,6 @@ impl Model {
         };
         match command.state {
             State::Queued => {
-                if self.phase == Phase::Syncing {
-                    self.in_doubt = !std::mem::take(&mut self.alive);
-                }
                 command.state = State::Ended;
                 CancelOutcome::NeverSent(command.descriptor.take())
             }
@@ -261,7 +246,6 @@ impl Model {
     fn fall_out_of_step(&mut self) {
         if self.phase == Phase::Ready {
             self.phase = Phase::Syncing;
-            self.first = self.next_id;
             self.begin_session();
         }
     }
@@ -311,10 +295,6 @@ impl Model {
     /// should lend.
     pub fn transmit(&mut self) -> Option<(Vec<u8>, Option<u32>)> {
         let all_sent = self.sent == self.wire.len();
-        let awaited = self.phase == Phase::Syncing && self.queued().next().is_some();
-        if all_sent && awaited && self.in_doubt {
-            self.begin_session();
-        }
         while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
             let start = self.wire.len();
             let command = &mut self.commands[next];

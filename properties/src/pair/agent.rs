@@ -339,7 +339,7 @@ impl Run {
         if self.reason.is_some() || self.damaged || self.client.phase() == Phase::Closing {
             self.replace_client();
         }
-        let (mut last, mut asked_anew) = (self.commands.len(), false);
+        let (last, mut asked_anew) = (self.commands.len(), false);
         self.execute(Kind::InBand, 0);
         self.settle();
         while self.commands[last].ended.is_none() {
@@ -349,20 +349,20 @@ impl Run {
                 // Nothing moves any more: something was lost with an agent that was killed.
                 let waiting = self.commands.iter().position(|command| command.ended.is_none());
                 let token = waiting.expect("the last one waits");
-                if token == last {
-                    // The agent was killed with the question with which a session begins. Who comes
-                    // after one that has despaired of it asks anew.
+                if self.client.phase() == Phase::Syncing {
+                    // The agent was killed with the question with which a session begins.
                     let again = std::mem::replace(&mut asked_anew, true);
                     assert!(self.restarted && !again, "in step with nobody");
-                    last = self.commands.len();
-                    self.execute(Kind::InBand, 0);
+                    self.client.ask_again();
+                } else {
+                    assert!(token != last, "the last one is not answered");
+                    self.coverage.note("given up after a loss", true);
+                    let ended = match self.client.cancel(self.commands[token].id) {
+                        Cancelled::NeverSent(_) => Ended::Withdrawn,
+                        _ => Ended::Discarded,
+                    };
+                    end(&mut self.commands[token], token, ended);
                 }
-                self.coverage.note("given up after a loss", true);
-                let ended = match self.client.cancel(self.commands[token].id) {
-                    Cancelled::NeverSent(_) => Ended::Withdrawn,
-                    _ => Ended::Discarded,
-                };
-                end(&mut self.commands[token], token, ended);
             }
             self.settle();
         }

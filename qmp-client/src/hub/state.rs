@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::task::Waker;
+use std::time::Instant;
 
 use qmp_proto::{
     Cancelled, CloseReason, CommandId, Config, Connection, Dialect, Event, ExecuteError, IoFailure,
@@ -15,6 +16,7 @@ use super::turn::Turn;
 use super::{Flushed, Received};
 use crate::error::Error;
 use crate::events::EventQueue;
+use crate::options::ASK_AGAIN;
 use crate::sync::Arc;
 use crate::waiting::{Moment, Waiting, wake};
 use crate::watch::Watch;
@@ -33,6 +35,8 @@ pub(super) struct State {
     pub(super) turn: Turn,
     /// The transport takes nothing any more.
     pub(super) broken: Option<IoFailure>,
+    /// When a guest agent was asked for the session that is waited for, as far as was looked.
+    asked: Option<Instant>,
 }
 
 /// What is left to do when the lock is released: wakers and watches run code that is not ours.
@@ -98,7 +102,26 @@ impl State {
             dispatching: false,
             turn: Turn::new(),
             broken: None,
+            asked: None,
         }
+    }
+
+    pub(super) fn ask_again_at(&mut self) -> Option<Instant> {
+        let syncing = self.connection.phase() == Phase::Syncing;
+        syncing.then(|| *self.asked.get_or_insert_with(Instant::now) + ASK_AGAIN)
+    }
+
+    pub(super) fn ask_again(&mut self) {
+        self.asked = None;
+        if self.is_awaited() {
+            self.connection.ask_again();
+        }
+    }
+
+    /// Whether somebody waits for a command's end, or for the connection to be ready or idle.
+    fn is_awaited(&self) -> bool {
+        let commands = self.slots.values().any(|slot| matches!(slot, Slot::Waiting(_)));
+        commands || self.waiting.is_any(Moment::Ready) || self.waiting.is_any(Moment::Idle)
     }
 
     /// Tells whether the connection goes on.
@@ -109,6 +132,9 @@ impl State {
             (Received::Failed(failure), _) => self.connection.handle_failure(failure),
             (Received::Eof, Some(failure)) => self.connection.handle_failure(failure),
             (Received::Eof, None) => self.connection.handle_eof(),
+        }
+        if self.connection.phase() != Phase::Syncing {
+            self.asked = None;
         }
         self.connection.close_reason().is_none()
     }

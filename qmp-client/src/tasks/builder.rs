@@ -275,16 +275,10 @@ impl<R: Runtime> Builder<R> {
         let subscription = hub.subscribe(self.options.event_limits);
         let link = Link::new(hub.clone(), Box::new(transport));
         let mut driver = Driver::new(link.clone(), R::sleep);
-        let deadline = self.options.deadline_after(start);
-        let greeting = loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            let ready = with_driver(&mut driver, hub.ready());
-            match within(R::sleep, Some(left.min(options::ASK_AGAIN)), ready).await {
-                Some(ready) => break ready.map_err(ConnectError::Ended)?.unwrap_or_default(),
-                None if left <= options::ASK_AGAIN => return Err(options::not_ready(&hub, start)),
-                None => hub.ask_again(),
-            }
-        };
+        let left = self.options.deadline_after(start).saturating_duration_since(Instant::now());
+        let ready = within(R::sleep, Some(left), with_driver(&mut driver, hub.ready())).await;
+        let ready = ready.ok_or_else(|| options::not_ready(&hub, start))?;
+        let greeting = ready.map_err(ConnectError::Ended)?.unwrap_or_default();
         let client = Client::new(link, greeting, &self.options, R::sleep);
         let events = client.to_events(subscription);
         Ok((client, events, driver))

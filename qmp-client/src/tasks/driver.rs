@@ -5,7 +5,7 @@ use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qmp_proto::{CloseReason, IoFailure};
 
@@ -55,12 +55,14 @@ pub struct Driver {
     patience: Option<Sleep>,
     /// How many had come when it last looked.
     seen: u64,
+    /// When it looks whether a guest agent has to be asked again.
+    asking: Option<Sleep>,
     sleep: fn(Duration) -> Sleep,
 }
 
 impl Driver {
     pub(super) fn new(link: Arc<Link>, sleep: fn(Duration) -> Sleep) -> Self {
-        Self { link, broken: None, called: true, patience: None, seen: 0, sleep }
+        Self { link, broken: None, called: true, patience: None, seen: 0, asking: None, sleep }
     }
 
     fn run(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<CloseReason> {
@@ -128,6 +130,23 @@ impl Driver {
             }
         }
     }
+
+    /// As long as a guest agent's session is waited for, it is asked for again each second.
+    fn look_after_session(&mut self, context: &mut Context<'_>) {
+        while let Some(at) = self.link.hub.ask_again_at() {
+            let (sleep, left) = (self.sleep, at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                self.link.hub.ask_again();
+                self.send(context);
+                continue;
+            }
+            if self.asking.get_or_insert_with(|| sleep(left)).as_mut().poll(context).is_pending() {
+                return;
+            }
+            self.asking = None;
+        }
+        self.asking = None;
+    }
 }
 
 impl Future for Driver {
@@ -137,7 +156,11 @@ impl Future for Driver {
         let this = self.get_mut();
         this.called |= this.link.register_driver(context.waker());
         this.look_after_callers(context);
-        scratch::with(|buffer| this.run(context, buffer))
+        let polled = scratch::with(|buffer| this.run(context, buffer));
+        if polled.is_pending() {
+            this.look_after_session(context);
+        }
+        polled
     }
 }
 

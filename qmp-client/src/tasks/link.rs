@@ -99,6 +99,8 @@ impl Link {
             self.transport.try_send(bytes, descriptor)
         };
         match self.hub.flush(send) {
+            // Who asks a guest agent again, and when, is the driver's.
+            Flushed::All if self.hub.ask_again_at().is_some() => self.call_driver(),
             Flushed::All => {}
             Flushed::Blocked => self.call_driver(),
             Flushed::Failed => {

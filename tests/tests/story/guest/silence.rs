@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use qmp_tests::scripted::{PATIENCE, Server, pair};
 
-use super::super::qmp::guest_commands::GuestFileWrite;
+use super::super::qmp::guest_commands::{GuestFileWrite, GuestGetTime};
 use super::super::qmp::{ConnectError, Error};
 use super::super::runtime::tell;
-use super::{agents, echo, heard, is_in_step, serve_echoes, synchronise};
+use super::{agents, delimited, echo, heard, is_in_step, serve_echoes, sync_number, synchronise};
 
 const SHORT: Duration = Duration::from_millis(100);
 
@@ -56,6 +56,34 @@ fn c23_a_command_that_finds_no_room_is_caught_by_its_deadline() {
         assert_eq!(silent, Err(Error::AgentSilent { sent: false }));
         blocked.send(()).unwrap();
         is_in_step(&client.with_timeout(PATIENCE)).await;
+        drop(client);
+        script.join();
+    });
+}
+
+/// The agent is killed with the question, and another one comes behind a channel that stays open.
+#[test]
+fn c23_a_lost_question_is_asked_again_as_long_as_somebody_waits() {
+    tell(async {
+        let (socket, script) = pair(|peer| {
+            synchronise(peer);
+            for _ in 0..2 {
+                peer.expect("guest-get-time");
+                let lost = sync_number(peer);
+                // It comes by itself.
+                let again = sync_number(peer);
+                assert!(lost < again);
+                peer.send(delimited(again));
+            }
+            serve_echoes(peer);
+        });
+        let client = wait!(agents().from_stream(socket)).unwrap();
+        let late = Err(Error::TimedOut { sent: true });
+        assert_eq!(wait!(client.with_timeout(SHORT).execute(&GuestGetTime)), late);
+        assert_eq!(wait!(client.wait_idle(PATIENCE)), Ok(()));
+        assert_eq!(wait!(client.with_timeout(SHORT).execute(&GuestGetTime)), late);
+        // Without a timeout.
+        is_in_step(&client).await;
         drop(client);
         script.join();
     });
