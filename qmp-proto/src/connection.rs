@@ -193,6 +193,7 @@ impl<F> Connection<F> {
     pub fn transmit(&mut self) -> Option<Transmit<'_, F>> {
         // What cannot be sent yet is not claimed yet: it can still be withdrawn.
         if self.wire.is_empty() {
+            self.keep_in_step();
             while self.claim_next() {}
         }
         self.wire.lend()

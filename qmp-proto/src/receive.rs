@@ -16,7 +16,7 @@ use crate::window::Flight;
 impl<F> Connection<F> {
     /// Reads messages until the bytes, or the connection, come to an end.
     pub(crate) fn receive(&mut self, mut input: &[u8]) {
-        while self.phase != Phase::Closed {
+        while !matches!(self.phase, Phase::Closed | Phase::OutOfStep) {
             if self.phase == Phase::Syncing {
                 if !self.sync.read(&mut input) {
                     break;

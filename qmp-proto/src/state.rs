@@ -12,6 +12,9 @@ pub enum Phase {
     Negotiating,
     /// A guest agent's answer to `guest-sync-delimited` is awaited, and all else is dropped.
     Syncing,
+    /// A guest agent's session has to begin anew before the next command goes out. All that comes is
+    /// dropped.
+    OutOfStep,
     /// Commands are sent as the window allows.
     Ready,
     /// `close` was called: replies are awaited, no command is sent any more.
@@ -30,7 +33,9 @@ pub(crate) enum Trigger {
     /// The guest agent answered `guest-sync-delimited`.
     Synchronised,
     /// A guest agent's command in flight was given up, or failed: replies may come that are nobody's.
-    OutOfStep,
+    LostStep,
+    /// The guest agent is asked for a new session.
+    Asked,
     /// The application asked to close.
     CloseAsked,
     /// The last reply owed came.
@@ -40,22 +45,25 @@ pub(crate) enum Trigger {
 }
 
 /// Every transition. What is not here changes nothing.
-const TRANSITIONS: [(Phase, Trigger, Phase); 14] = {
+const TRANSITIONS: [(Phase, Trigger, Phase); 17] = {
     use Phase::*;
     use Trigger::*;
     [
         (Greeting, Greeted, Negotiating),
         (Negotiating, Accepted, Ready),
         (Syncing, Synchronised, Ready),
-        (Ready, OutOfStep, Syncing),
+        (Ready, LostStep, OutOfStep),
+        (OutOfStep, Asked, Syncing),
         (Ready, CloseAsked, Closing),
         (Closing, Drained, Closed),
         (Greeting, CloseAsked, Closed),
         (Negotiating, CloseAsked, Closed),
         (Syncing, CloseAsked, Closed),
+        (OutOfStep, CloseAsked, Closed),
         (Greeting, Ended, Closed),
         (Negotiating, Ended, Closed),
         (Syncing, Ended, Closed),
+        (OutOfStep, Ended, Closed),
         (Ready, Ended, Closed),
         (Closing, Ended, Closed),
     ]

@@ -10,7 +10,8 @@
 //! The same is done where a command in flight is given up. The agent runs one command at a time, so the
 //! reply that nobody wants any more comes before the answer, and is dropped with the rest. And it is
 //! done after an error: an agent that cannot read what it gets, as its predecessor got the first half of
-//! it, gives several, of which the second would be taken for an answer to the next command.
+//! it, gives several, of which the second would be taken for an answer to the next command. There it
+//! waits for the next command: who leaves instead leaves no answer unread, of which an agent may die.
 
 use memchr::memchr;
 use serde::Serialize;
@@ -84,7 +85,7 @@ impl<F> Connection<F> {
         self.config.dialect == Dialect::GuestAgent
     }
 
-    /// Asks for a session. Everything that was received and not looked at is dropped.
+    /// Asks for a session.
     pub(crate) fn synchronise(&mut self) {
         /// What `guest-sync-delimited` is given, and gives back.
         #[derive(Serialize)]
@@ -97,7 +98,6 @@ impl<F> Connection<F> {
         let again = self.phase == Phase::Syncing && self.sync.first > 0;
         let first = if again { self.sync.first } else { id };
         self.sync = Sync { number: id, first, ..Sync::default() };
-        self.framer = Framer::new(self.config.max_message, self.config.max_depth);
         let text = self.wire.text();
         text.push(DELIMITER);
         let request = Request::<_, F>::new("guest-sync-delimited").arguments(Arguments { id });
@@ -116,18 +116,34 @@ impl<F> Connection<F> {
     }
 
     /// The command in flight is not waited for any more. All of it goes out, if it has not yet, and
-    /// then a new session begins.
+    /// then a new session begins, which tells when the agent has done with it.
     pub(crate) fn give_up(&mut self, id: CommandId) {
         self.window.leave(id.0, false);
         self.fall_out_of_step();
+        self.begin_anew();
         self.close_if_drained();
     }
 
-    /// Replies may come that are nobody's.
+    /// Replies may come that are nobody's. What was received in part is dropped with them.
     pub(crate) fn fall_out_of_step(&mut self) {
-        if let Some(phase) = self.phase.after(Trigger::OutOfStep) {
+        if let Some(phase) = self.phase.after(Trigger::LostStep) {
+            self.framer = Framer::new(self.config.max_message, self.config.max_depth);
+            self.phase = phase;
+        }
+    }
+
+    /// Asks for a new session where one is needed.
+    fn begin_anew(&mut self) {
+        if let Some(phase) = self.phase.after(Trigger::Asked) {
             self.synchronise();
             self.phase = phase;
+        }
+    }
+
+    /// A command may be there to go out: a new session begins before it where one is needed.
+    pub(crate) fn keep_in_step(&mut self) {
+        if self.speaks_to_agent() && self.queued_commands() > 0 {
+            self.begin_anew();
         }
     }
 

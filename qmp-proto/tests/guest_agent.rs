@@ -219,7 +219,7 @@ fn c23_of_several_errors_the_second_is_not_the_next_commands() {
     peer.feed([AGENT_ERROR, AGENT_ERROR].concat());
     let failed = Told::Error(first, "JSON parse error, stray '\u{FFFD}'".to_owned());
     assert_eq!(peer.told(), [failed]);
-    assert_eq!(peer.connection.phase(), Phase::Syncing);
+    assert_eq!(peer.connection.phase(), Phase::OutOfStep);
     let sent = take(&mut peer);
     let begin = sent.iter().position(|byte| *byte == 0xFF).expect("a new session");
     assert_eq!(&sent[..begin], &b"{\"execute\":\"guest-file-write\"}\n"[10..], "C8");
@@ -229,6 +229,36 @@ fn c23_of_several_errors_the_second_is_not_the_next_commands() {
     peer.feed("{\"return\": {}}\n");
     assert_eq!(peer.told(), [returned(second, "{}")]);
     assert_eq!(peer.connection.strays(), 0);
+}
+
+/// Who leaves after an error leaves no answer unread, of which an agent at a socket would die.
+#[test]
+fn c23_after_an_error_nothing_is_asked_until_a_command_waits() {
+    let mut peer = ready();
+    let first = peer.execute("guest-nonsense");
+    take(&mut peer);
+    peer.feed([AGENT_ERROR, "{\"return\": {\"half\": "].concat());
+    assert_eq!(peer.told(), [Told::Error(first, "JSON parse error, stray '\u{FFFD}'".to_owned())]);
+    assert!(peer.connection.is_idle());
+    peer.connection.ask_again();
+    assert!(take(&mut peer).is_empty());
+    // What comes is dropped, whatever it is.
+    peer.feed([AGENT_ERROR, "noise", "{\"return\": {}}\n"].concat());
+    let second = peer.execute("guest-ping");
+    assert!(!peer.connection.is_idle());
+    let number = sync(&mut peer);
+    peer.feed(answer(number));
+    take(&mut peer);
+    peer.feed("{\"return\": {}}\n");
+    assert_eq!(peer.told(), [returned(second, "{}")]);
+    assert_eq!(peer.connection.strays(), 0);
+
+    let id = peer.execute("guest-nonsense");
+    take(&mut peer);
+    peer.feed(AGENT_ERROR);
+    peer.connection.close();
+    let failed = Told::Error(id, "JSON parse error, stray '\u{FFFD}'".to_owned());
+    assert_eq!(peer.told(), [failed, Told::Closed(CloseReason::Requested)]);
 }
 
 #[test]

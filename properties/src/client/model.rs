@@ -137,7 +137,7 @@ impl Model {
                 self.told.extend((!self.told_ready).then_some(Told::Ready));
                 self.told_ready = true;
             }
-            Phase::Syncing => {}
+            Phase::Syncing | Phase::OutOfStep => {}
             _ => self.return_without_id(&number.to_string()),
         }
     }
@@ -240,11 +240,18 @@ impl Model {
     /// A guest agent's late reply is dropped with all else before a new session.
     fn give_up(&mut self) {
         self.fall_out_of_step();
+        self.begin_anew();
         self.close_if_drained();
     }
 
     fn fall_out_of_step(&mut self) {
         if self.phase == Phase::Ready {
+            self.phase = Phase::OutOfStep;
+        }
+    }
+
+    fn begin_anew(&mut self) {
+        if self.phase == Phase::OutOfStep {
             self.phase = Phase::Syncing;
             self.begin_session();
         }
@@ -279,7 +286,7 @@ impl Model {
 
     pub fn close(&mut self) {
         match self.phase {
-            Phase::Greeting | Phase::Negotiating | Phase::Syncing => {
+            Phase::Greeting | Phase::Negotiating | Phase::Syncing | Phase::OutOfStep => {
                 self.end(CloseReason::Requested);
             }
             Phase::Ready => {
@@ -295,6 +302,9 @@ impl Model {
     /// should lend.
     pub fn transmit(&mut self) -> Option<(Vec<u8>, Option<u32>)> {
         let all_sent = self.sent == self.wire.len();
+        if all_sent && self.queued().next().is_some() {
+            self.begin_anew();
+        }
         while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
             let start = self.wire.len();
             let command = &mut self.commands[next];
@@ -366,7 +376,7 @@ impl Model {
 
     /// A reply that cannot be any command's.
     pub fn stray(&mut self) {
-        if !matches!(self.phase, Phase::Closed | Phase::Syncing) {
+        if !matches!(self.phase, Phase::Closed | Phase::Syncing | Phase::OutOfStep) {
             self.strays += 1;
             self.told.push(Told::Stray);
         }
@@ -390,7 +400,7 @@ impl Model {
     pub fn event(&mut self, name: &str) {
         match self.phase {
             Phase::Greeting => self.end(CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)),
-            Phase::Closed | Phase::Syncing => {}
+            Phase::Closed | Phase::Syncing | Phase::OutOfStep => {}
             _ => {
                 self.shutdown_seen |= name == "SHUTDOWN" && self.quit_is_sent();
                 self.told.push(Told::Event(name.to_owned()));
