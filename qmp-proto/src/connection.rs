@@ -336,10 +336,12 @@ impl<F> Connection<F> {
         let Some(closed) = self.phase.after(Trigger::Ended) else { return };
         self.phase = closed;
         let sent = self.wire.position();
+        // Half a reply may be half an error.
+        let silent = reason.is_by_server() && !self.framer.mid_message();
         for flight in self.window.clear() {
             let outcome = if flight.quit && self.shutting_down && reason == CloseReason::Quit {
                 Ok(Raw::from_static("{}"))
-            } else if flight.no_reply && reason.is_by_server() && flight.end <= sent {
+            } else if flight.no_reply && silent && flight.end <= sent {
                 Ok(NoReply::Closed.into())
             } else {
                 Err(ExecuteError::Unanswered(reason.clone()))

@@ -30,7 +30,7 @@ use crate::raw::Raw;
 pub enum NoReply {
     /// There was a reply after all, a success; what it held is dropped.
     Returned,
-    /// It was sent, and then the server closed the stream.
+    /// It was sent, and then the server closed the stream, and not in the middle of a message.
     Closed,
     /// It was sent, and nothing came until the deadline.
     Deadline,

@@ -507,6 +507,24 @@ fn c23_no_reply_ends_well_with_the_stream() {
     }
 }
 
+/// Half an error is no success.
+#[test]
+fn c23_no_reply_does_not_end_well_in_the_middle_of_a_message() {
+    for mut peer in [ready(), Peer::ready(Config::default())] {
+        for reset in [false, true] {
+            let id = shutdown(&mut peer);
+            take(&mut peer);
+            peer.feed("{\"error\": {\"class\": \"GenericError\", \"desc\": \"Guest shutdown fai");
+            match reset {
+                true => peer.connection.handle_failure(IoFailure::Reset),
+                false => peer.connection.handle_eof(),
+            }
+            assert_eq!(peer.told()[0], Told::Unanswered(id));
+            peer = ready();
+        }
+    }
+}
+
 #[test]
 fn c23_no_reply_does_not_end_well_by_our_doing_or_a_fault() {
     let mut peer = ready();
