@@ -140,11 +140,16 @@ impl<F> Connection<F> {
         }
     }
 
-    /// A command may be there to go out: a new session begins before it where one is needed.
+    /// A command may be there to go out: a new session begins before it where one is needed. Half a
+    /// message that is here by now is nobody's, and would be taken for its reply.
     pub(crate) fn keep_in_step(&mut self) {
-        if self.speaks_to_agent() && self.queued_commands() > 0 {
-            self.begin_anew();
+        if !self.speaks_to_agent() || self.queued_commands() == 0 {
+            return;
         }
+        if self.window.is_empty() && self.framer.mid_message() {
+            self.fall_out_of_step();
+        }
+        self.begin_anew();
     }
 
     /// While a guest agent's session is waited for ([`Phase::Syncing`]): asks for it once more, if the

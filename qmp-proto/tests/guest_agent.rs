@@ -262,6 +262,20 @@ fn c23_after_an_error_nothing_is_asked_until_a_command_waits() {
 }
 
 #[test]
+fn c23_a_reply_that_began_before_the_command_does_not_answer_it() {
+    let mut peer = ready();
+    peer.feed("{\"return\": {\"from\": \"another\"");
+    assert!(peer.connection.is_idle());
+    let id = peer.execute("guest-ping");
+    let number = sync(&mut peer);
+    peer.feed("}}\n");
+    peer.feed(answer(number));
+    assert_eq!(take(&mut peer), b"{\"execute\":\"guest-ping\"}\n");
+    peer.feed("{\"return\": {}}\n");
+    assert_eq!(peer.told(), [returned(id, "{}")]);
+}
+
+#[test]
 fn c23_a_reply_with_an_id_is_nobodys_as_no_command_has_one() {
     let mut peer = ready();
     let id = peer.execute("guest-ping");
