@@ -14,7 +14,9 @@ pub enum Error {
     Refused(Refusal),
     /// The connection ended before a byte of the command was sent: safe to try again.
     NotSent(CloseReason),
-    /// The connection ended before the reply came: the command may have run.
+    /// The connection ended before the reply came: the command may have run. A guest agent's does not end
+    /// with a [`Violation`](CloseReason::Violation): what came in place of the reply could not be read, as
+    /// where others write to the same serial line, and the connection goes on.
     Unanswered(CloseReason),
     /// The deadline passed. The connection is as good as before; a late reply is dropped.
     TimedOut {

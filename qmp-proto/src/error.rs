@@ -84,7 +84,9 @@ pub enum ExecuteError {
     Command(CommandError),
     /// Not a byte of it was claimed for sending: safe to try again on another connection.
     NotSent(CloseReason),
-    /// Claimed for sending, even in part, and not answered: it may have run.
+    /// Claimed for sending, even in part, and not answered: it may have run. The connection has ended,
+    /// unless it is a guest agent's and the reason is a [`Violation`](CloseReason::Violation): what came
+    /// in place of the reply could not be read, and is dropped.
     Unanswered(CloseReason),
 }
 

@@ -59,7 +59,10 @@ impl<F> Connection<F> {
             (Phase::Greeting, Violation::Envelope { .. }) => CloseReason::NotQmp(NotQmp::OtherJson),
             _ => CloseReason::Violation(violation),
         };
-        self.end(reason);
+        match self.speaks_to_agent() {
+            true => self.drop_what_comes(reason),
+            false => self.end(reason),
+        }
     }
 
     /// QMP specification, section "Capabilities Negotiation".

@@ -12,14 +12,18 @@
 //! done after an error: an agent that cannot read what it gets, as its predecessor got the first half of
 //! it, gives several, of which the second would be taken for an answer to the next command. There it
 //! waits for the next command: who leaves instead leaves no answer unread, of which an agent may die.
+//!
+//! And it is done where what comes cannot be read: others may write to the same serial line.
 
 use memchr::memchr;
 use serde::Serialize;
 
+use crate::close::CloseReason;
 use crate::command::{CommandId, Request};
 use crate::config::Dialect;
 use crate::connection::Connection;
 use crate::encode;
+use crate::error::ExecuteError;
 use crate::framer::Framer;
 use crate::message::Message;
 use crate::output::Output;
@@ -129,6 +133,19 @@ impl<F> Connection<F> {
         if let Some(phase) = self.phase.after(Trigger::LostStep) {
             self.framer = Framer::new(self.config.max_message, self.config.max_depth);
             self.phase = phase;
+        }
+    }
+
+    /// What came cannot be read, as where others write to the same serial line. The command in flight
+    /// ends with that, as its reply may be lost; the connection does not.
+    pub(crate) fn drop_what_comes(&mut self, reason: CloseReason) {
+        match self.window.two_begun(u64::MAX) {
+            [Some(id), _] => {
+                let outcome = Err(ExecuteError::Unanswered(reason));
+                self.outputs.push_back(Output::Reply(CommandId(id), outcome));
+                self.give_up(CommandId(id));
+            }
+            _ => self.fall_out_of_step(),
         }
     }
 

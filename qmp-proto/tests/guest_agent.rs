@@ -275,6 +275,41 @@ fn c23_a_reply_that_began_before_the_command_does_not_answer_it() {
     assert_eq!(peer.told(), [returned(id, "{}")]);
 }
 
+/// As at a serial line, to which the guest's kernel may write too.
+#[test]
+fn c23_what_cannot_be_read_ends_the_command_and_not_the_connection() {
+    let noises = [
+        "[  1.0] kernel: it is noisy\n",
+        "{\"return\": [}",
+        "{\"neither\": 1}\n",
+        "{\"QMP\": {\"version\": {}, \"capabilities\": []}}\n",
+    ];
+    let mut peer = ready();
+    for noise in noises {
+        peer.feed(noise);
+        assert_eq!(peer.told(), [], "{noise}");
+        assert!(peer.connection.is_idle());
+        let first = peer.execute("guest-ping");
+        let second = peer.execute("guest-info");
+        let number = sync(&mut peer);
+        peer.feed(answer(number));
+        take(&mut peer);
+        peer.feed([noise, "{\"return\": {}}\n"].concat());
+        assert_eq!(peer.told(), [Told::Unanswered(first)], "{noise}");
+        // As after a command that was given up.
+        let number = sync(&mut peer);
+        peer.feed([noise.as_bytes(), &answer(number)].concat());
+        assert_eq!(take(&mut peer), b"{\"execute\":\"guest-info\"}\n");
+        peer.feed("{\"return\": {}}\n");
+        assert_eq!(peer.told(), [returned(second, "{}")]);
+    }
+    let last = peer.execute("guest-ping");
+    take(&mut peer);
+    peer.connection.close();
+    peer.feed(noises[0]);
+    assert_eq!(peer.told(), [Told::Unanswered(last), Told::Closed(CloseReason::Requested)]);
+}
+
 #[test]
 fn c23_a_reply_with_an_id_is_nobodys_as_no_command_has_one() {
     let mut peer = ready();
