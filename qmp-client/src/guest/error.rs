@@ -13,8 +13,9 @@ pub enum GuestExecError {
     /// Starting it failed: there is no such program, for instance. Where the error tells
     /// that the command was sent, and is not the agent's, it may run in the guest all the same.
     NotStarted(Error),
-    /// The agent was not asked any more, so nothing is lost: the program runs on in the guest, and
-    /// `guest_wait` goes on waiting for it, over another connection to this agent too.
+    /// When the agent was asked last, the program ran; it was not asked any more, so nothing is lost.
+    /// The program may run on in the guest or have ended since, and `guest_wait` goes on waiting for it,
+    /// over another connection to this agent too.
     StillRunning {
         /// By what the agent knows it.
         pid: i64,
@@ -82,10 +83,18 @@ impl fmt::Display for GuestExecError {
             }
             Self::NotStarted(error) => write!(f, "the program was not started: {error}"),
             Self::StillRunning { pid, error: Error::TimedOut { .. } } => {
-                write!(f, "the deadline passed while the program ran; it goes on as {pid}")
+                write!(
+                    f,
+                    "the deadline passed, and the program {pid} had not been seen to end; \
+                     it can be waited for again"
+                )
             }
             Self::StillRunning { pid, error } => {
-                write!(f, "the program was not waited for, and goes on as {pid}: {error}")
+                write!(
+                    f,
+                    "the program {pid} had not been seen to end, and was not asked for any more: \
+                     {error}"
+                )
             }
             Self::Lost { pid, error } => write!(
                 f,

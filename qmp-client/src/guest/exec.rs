@@ -20,8 +20,8 @@ use crate::error::Error;
 const SHORTEST_PAUSE: Duration = Duration::from_millis(2);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 
-/// How close to the deadline nothing is asked any more. An answer takes a millisecond, or far longer
-/// where the guest or this machine is busy.
+/// How long before the deadline it is asked last, but at most a quarter of the timeout before. An answer
+/// takes a millisecond, or far longer where the guest or this machine is busy.
 const CLOSE: Duration = Duration::from_millis(100);
 
 /// What to do next for a program in the guest.
@@ -55,6 +55,8 @@ pub struct Running {
 struct Time {
     began: Instant,
     deadline: Option<Instant>,
+    /// How long before the deadline it is asked last.
+    margin: Duration,
 }
 
 /// Starts a program by its [`prepare`](super::GuestProgram::prepare), and waits for its end, within
@@ -147,7 +149,13 @@ impl Running {
     fn rest(self, now: Instant) -> Step {
         let ran = now.saturating_duration_since(self.time.began);
         let pause = (ran / 4).clamp(SHORTEST_PAUSE, LONGEST_PAUSE);
-        Step::Sleep(self.time.left(now).map_or(pause, |left| left.min(pause)), self)
+        let pause = match self.time.left(now) {
+            None => pause,
+            // The last question is as late as may be, and then the rest of the time passes.
+            Some(left) if left > self.time.margin => pause.min(left - self.time.margin),
+            Some(left) => left,
+        };
+        Step::Sleep(pause, self)
     }
 
     /// Asks how it stands, unless the deadline is too close: then what is left of the time passes.
@@ -160,7 +168,8 @@ impl Running {
         let still_running = |error| GuestExecError::StillRunning { pid, error };
         match time.left(now) {
             Some(Duration::ZERO) => Err(still_running(Error::TimedOut { sent: false })),
-            Some(left) if left < CLOSE => Ok(Step::Sleep(left, self)),
+            // One may wake later than one was to.
+            Some(left) if left < time.margin / 2 => Ok(Step::Sleep(left, self)),
             _ => {
                 let command = Request::of(&GuestExecStatus { pid }).prepare();
                 let command = command.map_err(|error| still_running(error.into()))?;
@@ -173,7 +182,9 @@ impl Running {
 impl Time {
     /// A timeout too long for the clock is none.
     fn new(timeout: Option<Duration>, now: Instant) -> Self {
-        Self { began: now, deadline: timeout.and_then(|timeout| now.checked_add(timeout)) }
+        let deadline = timeout.and_then(|timeout| now.checked_add(timeout));
+        let margin = timeout.map_or(CLOSE, |timeout| CLOSE.min(timeout / 4));
+        Self { began: now, deadline, margin }
     }
 
     fn left(self, now: Instant) -> Option<Duration> {

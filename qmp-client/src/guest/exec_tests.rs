@@ -15,13 +15,15 @@ struct Trial {
     /// From this question on, a command ends so; the first starts the program.
     fails: Option<(usize, Error)>,
     asked: Vec<Duration>,
+    /// How much later than it was to it wakes.
+    late: Duration,
 }
 
 impl Trial {
     fn new(runs: Duration) -> Self {
         let (program, timeout) = (GuestProgram::new("it"), None);
         let told = r#"{"exited": true, "exitcode": 7}"#;
-        Self { program, timeout, runs, told, fails: None, asked: Vec::new() }
+        Self { program, timeout, runs, told, fails: None, asked: Vec::new(), late: Duration::ZERO }
     }
 
     /// How it ends, and when.
@@ -42,7 +44,7 @@ impl Trial {
                     asked.answered(self.answer(*now - began), *now)?
                 }
                 Step::Sleep(time, running) => {
-                    *now += time;
+                    *now += time + self.late;
                     running.ask(*now)?
                 }
                 Step::Done(output) => return Ok(output),
@@ -96,10 +98,31 @@ fn at_the_deadline_it_runs_on_and_nothing_was_asked_shortly_before() {
         assert!(error.is_timeout());
         let timed_out = Error::TimedOut { sent: false };
         assert_eq!(error, GuestExecError::StillRunning { pid: 5, error: timed_out });
-        let text = "the deadline passed while the program ran; it goes on as 5";
+        let text = "the deadline passed, and the program 5 had not been seen to end; \
+                    it can be waited for again";
         assert_eq!(error.to_string(), text);
         assert_eq!(end, timeout);
-        assert!(trial.asked[1..].iter().all(|time| *time + CLOSE <= timeout), "{timeout:?}");
+        let last = timeout - CLOSE.min(timeout / 4);
+        assert!(trial.asked[1..].iter().all(|time| *time <= last), "{timeout:?}");
+        if last >= SHORTEST_PAUSE {
+            assert_eq!(trial.asked.last(), Some(&last), "{timeout:?}");
+        }
+    }
+}
+
+#[test]
+fn what_ends_before_the_last_moment_to_ask_is_known_by_the_deadline() {
+    for timeout in [ms(4), ms(50), ms(100), ms(104), ms(1000), ms(3000)] {
+        let last = timeout - CLOSE.min(timeout / 4);
+        for runs in [ms(0), last / 2, last - ms(1), last] {
+            // A wake-up is never in time.
+            for late in [ms(0), Duration::from_micros(100), (timeout - last) / 2] {
+                let mut trial = Trial { timeout: Some(timeout), late, ..Trial::new(runs) };
+                let (outcome, known) = trial.run();
+                assert_eq!(outcome.unwrap().status.code(), Some(7), "{runs:?} of {timeout:?}");
+                assert!(known <= last + late);
+            }
+        }
     }
 }
 
@@ -142,7 +165,9 @@ fn a_program_of_which_nobody_knows_whether_it_was_started() {
 fn a_program_that_was_not_asked_for_runs_on() {
     let silent = Error::AgentSilent { sent: false };
     for error in [Error::NotSent(GONE), Error::Refused(Refusal::Closed(GONE)), silent] {
-        let text = format!("the program was not waited for, and goes on as 5: {error}");
+        let text = format!(
+            "the program 5 had not been seen to end, and was not asked for any more: {error}"
+        );
         let ended = ends(3, error.clone(), &text);
         assert_eq!(ended.is_timeout(), matches!(error, Error::AgentSilent { .. }));
         assert_eq!(ended, GuestExecError::StillRunning { pid: 5, error });
