@@ -1,50 +1,72 @@
-//! Runs a program in a guest, as ssh would: prints what it wrote, and exits with its status.
+//! Runs a program in a guest: prints what it wrote, and exits with its status.
 //!
-//! `guest_exec ADDRESS PROGRAM [ARGUMENT...]` asks the guest agent at ADDRESS, which is that of its
-//! channel on QEMU's command line: `unix:/tmp/ga.sock`. The output is printed when the program has
-//! ended. The status is the program's own, 128 and the signal that ended it, or 255 where nothing is
-//! known of it.
+//! `guest_exec [--timeout SECONDS] ADDRESS PROGRAM [ARGUMENT...]` asks the guest agent at ADDRESS, which
+//! is that of its channel on QEMU's command line: `unix:/tmp/ga.sock`. There is no shell in between, and
+//! nothing to read on the program's standard input. The output is printed when the program has ended.
+//! The status is the program's own, 128 and the signal that ended it, or 255 where nothing is known of
+//! it. Without a timeout the program may take as long as it likes.
 
+use std::collections::VecDeque;
 use std::error::Error;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use qmp_blocking::{GuestExitStatus, GuestProgram};
 
 const UNKNOWN: u8 = 255;
+const USAGE: &str = "usage: guest_exec [--timeout SECONDS] ADDRESS PROGRAM [ARGUMENT...]";
 
 fn main() -> ExitCode {
     match run() {
         Ok(status) => ExitCode::from(as_a_shell_tells(status)),
         Err(error) => {
-            eprintln!("error: {error}");
+            say(&format!("error: {error}"));
             ExitCode::from(UNKNOWN)
         }
     }
 }
 
 fn run() -> Result<GuestExitStatus, Box<dyn Error>> {
-    let mut arguments = std::env::args().skip(1);
-    let (Some(address), Some(path)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: guest_exec ADDRESS PROGRAM [ARGUMENT...]".into());
+    let arguments = std::env::args_os().skip(1).map(as_text);
+    let mut arguments = arguments.collect::<Result<VecDeque<_>, _>>()?;
+    let mut timeout = None;
+    if arguments.front().is_some_and(|first| first == "--timeout") {
+        let seconds = arguments.drain(..2.min(arguments.len())).nth(1).ok_or(USAGE)?;
+        timeout = Some(Duration::from_secs(seconds.parse().map_err(|_| USAGE)?));
+    }
+    let (Some(address), Some(path)) = (arguments.pop_front(), arguments.pop_front()) else {
+        return Err(USAGE.into());
     };
-    let client = qmp_blocking::connect_guest_agent(&address)?;
+    let client = qmp_blocking::connect_guest_agent(&address)?.with_timeout(timeout);
     let output = client.guest_exec(&GuestProgram::new(path).args(arguments))?;
     print("standard output", &output.stdout, output.stdout_truncated, io::stdout())?;
     print("standard error", &output.stderr, output.stderr_truncated, io::stderr())?;
     Ok(output.status)
 }
 
+/// The protocol carries Unicode alone.
+fn as_text(argument: OsString) -> Result<String, String> {
+    argument.into_string().map_err(|argument| format!("no UTF-8: {argument:?}"))
+}
+
+/// Whoever reads the output may have read enough: that changes nothing of how the program ended.
 fn print(name: &str, bytes: &[u8], truncated: bool, mut to: impl Write) -> io::Result<()> {
-    to.write_all(bytes)?;
-    to.flush()?;
+    match to.write_all(bytes).and_then(|()| to.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
+        _ => {}
+    }
     if truncated {
-        eprintln!(
-            "guest_exec: the agent kept {} bytes of its {name}, and lost the rest",
-            bytes.len()
-        );
+        let kept = bytes.len();
+        say(&format!("guest_exec: the agent kept {kept} bytes of its {name}, and lost the rest"));
     }
     Ok(())
+}
+
+/// Unlike `eprintln!`, does not panic where nobody listens.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 fn as_a_shell_tells(status: GuestExitStatus) -> u8 {

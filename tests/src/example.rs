@@ -16,8 +16,16 @@ use crate::qemu::{DEADLINE, within};
 
 /// Runs one by its name, up to its end.
 pub fn run(name: &str, arguments: &[&str]) -> Output {
+    run_with(name, |command| {
+        command.args(arguments);
+    })
+}
+
+/// Runs one by its name, up to its end, as a command that was prepared.
+pub fn run_with(name: &str, prepare: impl FnOnce(&mut Command)) -> Output {
     let mut command = Command::new(program(name));
-    command.args(arguments).stdin(Stdio::null());
+    command.stdin(Stdio::null());
+    prepare(&mut command);
     within(move || command.output().expect("a program"))
 }
 

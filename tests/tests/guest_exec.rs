@@ -2,8 +2,13 @@
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
+use std::ffi::OsStr;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::net::UnixStream;
+
 use qmp_tests::agent::Agent;
-use qmp_tests::example::run;
+use qmp_tests::example::{run, run_with};
 use qmp_tests::scripted::Watched;
 
 /// What the example wrote to its standard output and error, and its status.
@@ -39,11 +44,46 @@ fn c23_it_says_what_went_wrong_where_nothing_is_known() {
     assert_eq!((&*stdout, status), ("", 255));
     assert!(stderr.starts_with("error: the program was not started: "), "{stderr}");
     let (_, stderr, status) = guest_exec(address, &[]);
-    assert!(stderr.starts_with("error: usage: guest_exec ADDRESS PROGRAM"), "{stderr}");
+    assert!(stderr.starts_with("error: usage: guest_exec [--timeout SECONDS] ADDRESS"), "{stderr}");
     assert_eq!(status, 255);
+    for timeout in [&["--timeout"][..], &["--timeout", "soon", address, "true"]] {
+        let (stdout, stderr, status) = guest_exec(timeout[0], &timeout[1..]);
+        assert!(stderr.starts_with("error: usage: "), "{stderr}");
+        assert_eq!((&*stdout, status), ("", 255));
+    }
+    let output = run_with("guest_exec", |command| {
+        command.args([OsStr::new(address), OsStr::new("echo"), OsStr::from_bytes(b"\xff")]);
+    });
+    assert_eq!(output.stderr, b"error: no UTF-8: \"\\xFF\"\n");
+    assert_eq!(output.status.code(), Some(255));
     let (_, stderr, status) = guest_exec("unix:/", &["true"]);
     assert!(stderr.starts_with("error: "), "{stderr}");
     assert_eq!(status, 255);
+}
+
+#[test]
+fn c23_it_waits_as_long_as_it_may() {
+    let _watched = Watched::new();
+    let Some(agent) = Agent::start() else { return };
+    let address = &agent.address().to_string();
+    let (_, stderr, status) = guest_exec("--timeout", &["1", address, "sleep", "2"]);
+    assert!(stderr.contains("the deadline passed"), "{stderr}");
+    assert_eq!(status, 255);
+    let ended = guest_exec("--timeout", &["60", address, "sh", "-c", "exit 3"]);
+    assert_eq!(ended, (String::new(), String::new(), 3));
+}
+
+#[test]
+fn c23_its_status_is_the_programs_though_nobody_reads_the_output() {
+    let _watched = Watched::new();
+    let Some(agent) = Agent::start() else { return };
+    let output = run_with("guest_exec", |command| {
+        let (nobody, _) = UnixStream::pair().unwrap();
+        let address = agent.address().to_string();
+        command.args([&*address, "sh", "-c", "echo out; echo err >&2; exit 5"]);
+        command.stdout(OwnedFd::from(nobody));
+    });
+    assert_eq!((&*output.stderr, output.status.code()), (&b"err\n"[..], Some(5)));
 }
 
 #[test]
