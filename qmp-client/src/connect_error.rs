@@ -96,8 +96,9 @@ impl fmt::Display for ConnectError {
             Self::NoAgent { waited } => write!(
                 f,
                 "connected, but no guest agent answered in {waited:.1?}: is qemu-ga running in the \
-                 guest? Or another client may hold its channel, which serves one at a time, or this \
-                 is no guest agent's: a monitor speaks QMP"
+                 guest? Or another client may hold its channel, which serves one at a time, or it is \
+                 older than guest-sync-delimited (QEMU 1.1), or this is no guest agent's channel: a \
+                 monitor speaks QMP"
             ),
             Self::Ended(reason) => {
                 write!(f, "the connection ended before the server was ready: {reason}")

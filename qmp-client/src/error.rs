@@ -23,11 +23,12 @@ pub enum Error {
         /// Whether the command was sent, at least in part: then it may have run, or may run yet.
         sent: bool,
     },
-    /// The deadline passed, and the guest agent has taken nothing of the command, or only a part: it
-    /// does not answer what a session begins with, or does not read. It may not run, or be busy with an
-    /// earlier command. The connection is as good as before.
+    /// The deadline passed, and the guest agent has not taken all of the command: it does not answer
+    /// what a session begins with, or does not read. It may not run, or be busy with an earlier command.
+    /// The connection is as good as before.
     AgentSilent {
-        /// Whether a part of the command was sent: then it may run yet.
+        /// Whether the command, or the rest of it, goes out as soon as the agent reads: then it may run
+        /// yet. If not, nothing was sent, and nothing will be.
         sent: bool,
     },
     /// Commands still waited for their turn, or replies were owed, when the deadline passed.
@@ -56,7 +57,10 @@ impl fmt::Display for Error {
             }
             Self::TimedOut { sent: false } => f.write_str("the deadline passed; nothing was sent"),
             Self::AgentSilent { sent } => {
-                let taken = if *sent { "took only a part of the command" } else { "took nothing" };
+                let taken = match sent {
+                    true => "has not taken all of the command, which may yet run",
+                    false => "took nothing",
+                };
                 write!(
                     f,
                     "the deadline passed, and the guest agent {taken}: it is busy with an earlier \

@@ -123,6 +123,16 @@ fn c23_given_up_it_says_what_the_agent_has_taken() {
     assert_eq!(second.give_up(), late(false), "it only waited for its turn");
     assert_eq!(first.give_up(), silent(true));
 
+    // Claimed, of which nothing was taken: it goes out all the same.
+    let hub = ready();
+    let pending = execute(&hub, "guest-ping");
+    take_some(&hub, 0);
+    let outcome = pending.give_up();
+    assert_eq!(outcome, silent(true));
+    let text = outcome.unwrap_err().to_string();
+    assert!(text.contains("has not taken all of the command, which may yet run"), "{text}");
+    assert!(take(&hub).starts_with(b"{\"execute\":\"guest-ping\"}\n\xff"));
+
     let hub = ready();
     let pending = execute(&hub, "guest-ping");
     take(&hub);

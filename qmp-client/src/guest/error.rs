@@ -10,8 +10,8 @@ use crate::error::Error;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum GuestExecError {
-    /// Starting it failed: there is no such program, for instance. Where the error tells
-    /// that the command was sent, and is not the agent's, it may run in the guest all the same.
+    /// It was not started, as there is no such program, for instance; or perhaps it was: where the error
+    /// tells that the command was sent, and is not the agent's, it may run in the guest all the same.
     NotStarted(Error),
     /// When the agent was asked last, the program ran; it was not asked any more, so nothing is lost.
     /// The program may run on in the guest or have ended since, and `guest_wait` goes on waiting for it,
@@ -23,7 +23,8 @@ pub enum GuestExecError {
         error: Error,
     },
     /// The agent was asked, and no answer came that can be used. It tells that a program has ended,
-    /// and its output, once: if this was that answer, it is lost.
+    /// and its output, once: if this was that answer, it is lost. If the program ran on, `guest_wait` can
+    /// go on waiting for it; so it may be tried, and fails with an error of the agent's where not.
     Lost {
         /// By what the agent knew it.
         pid: i64,
@@ -99,7 +100,7 @@ impl fmt::Display for GuestExecError {
             Self::Lost { pid, error } => write!(
                 f,
                 "the program {pid} was asked for and no answer came; \
-                 if it has ended, its output is lost: {error}"
+                 if it had ended, its output is lost; if it runs, it can be waited for again: {error}"
             ),
             Self::NotBase64 { pid, error } => {
                 write!(f, "the program {pid} ended, but its output cannot be read: {error}")

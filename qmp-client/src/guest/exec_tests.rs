@@ -181,7 +181,7 @@ fn what_may_be_lost_is_not_asked_for_again() {
     for error in [Error::TimedOut { sent: true }, silent, unanswered, no_such_pid()] {
         let text = format!(
             "the program 5 was asked for and no answer came; \
-             if it has ended, its output is lost: {error}"
+             if it had ended, its output is lost; if it runs, it can be waited for again: {error}"
         );
         let ended = ends(3, error.clone(), &text);
         assert_eq!(

@@ -26,6 +26,7 @@ fn c23_nobody_answers_and_the_error_says_what_that_looks_like() {
         let text = error.to_string();
         let expected = "connected, but no guest agent answered in ";
         assert!(text.starts_with(expected) && text.contains("is qemu-ga running"), "{text}");
+        assert!(text.contains("or it is older than guest-sync-delimited (QEMU 1.1)"), "{text}");
         done.send(()).unwrap();
         server.join();
     });
