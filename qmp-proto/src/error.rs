@@ -33,6 +33,8 @@ pub enum Refusal {
     TooDeep,
     /// The arguments are no JSON that QEMU reads.
     InvalidJson(JsonFault),
+    /// What is to run in a guest holds a NUL, which ends a string there.
+    Nul,
     /// As many commands, or bytes of them, wait for their turn as [`Config`](crate::Config) allows.
     QueueFull,
     /// [`close`](crate::Connection::close) was called.
@@ -205,6 +207,7 @@ impl fmt::Display for Refusal {
                 f.write_str("the command is nested deeper than QEMU reads (1,024 levels)")
             }
             Self::InvalidJson(fault) => write!(f, "the arguments cannot be sent: {fault}"),
+            Self::Nul => f.write_str("a program's path, argument or variable holds a NUL"),
             Self::QueueFull => f.write_str("too many commands wait for their turn"),
             Self::Closing => f.write_str("the connection is closing"),
             Self::Closed(reason) => write!(f, "the connection is closed: {reason}"),

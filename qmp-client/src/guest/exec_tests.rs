@@ -224,6 +224,19 @@ fn a_program_that_the_protocol_cannot_carry_is_refused() {
 }
 
 #[test]
+fn a_text_with_a_nul_is_refused() {
+    let it = || GuestProgram::new("it");
+    for program in [GuestProgram::new("a\0b"), it().args(["a", "\0"]), it().env("A", "b\0")] {
+        let mut trial = Trial { program, ..Trial::new(ms(0)) };
+        let refused = GuestExecError::NotStarted(Error::Refused(Refusal::Nul));
+        assert_eq!(trial.run().0.unwrap_err(), refused);
+        assert!(trial.asked.is_empty());
+    }
+    // It may be read.
+    Trial { program: it().input("a\0b"), ..Trial::new(ms(0)) }.run().0.unwrap();
+}
+
+#[test]
 fn one_that_runs_already_is_asked_for_at_once() {
     let now = Instant::now();
     let step = wait(5, None, now).unwrap();

@@ -1,6 +1,7 @@
 //! What is to run in the guest.
 
 use std::fmt;
+use std::iter;
 use std::os::fd::OwnedFd;
 
 use qmp_proto::guest_commands::GuestExec;
@@ -70,8 +71,14 @@ impl GuestProgram {
     ///
     /// # Errors
     ///
-    /// Where the agent would not understand it: it is too large, for instance.
+    /// Where the agent would not understand it: it is too large, for instance. [`Refusal::Nul`] where a
+    /// text of it holds a NUL, as the guest would see that text end there.
     pub fn prepare(&self) -> Result<Prepared<OwnedFd>, Refusal> {
+        let environment = self.environment.iter().flatten();
+        let mut texts = iter::once(&self.path).chain(&self.arguments).chain(environment);
+        if texts.any(|text| text.contains('\0')) {
+            return Err(Refusal::Nul);
+        }
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let environment: Option<Vec<&str>> =
             self.environment.as_ref().map(|all| all.iter().map(String::as_str).collect());
