@@ -171,6 +171,9 @@ impl<A, F> Request<A, F> {
     /// A success may have no reply, as that of `guest-shutdown` and `guest-suspend-*`. Once all of it
     /// was sent, the end of the stream is a success too, and so is a deadline of an adapter's. What it
     /// returns is a [`NoReply`](crate::NoReply), as JSON. An error is an error as ever.
+    ///
+    /// A monitor answers each command. So with [`Dialect::Qmp`](crate::Dialect::Qmp) one that ended by
+    /// its deadline stays in the window, and is waited for by an orderly close, until its reply comes.
     pub fn no_reply(mut self) -> Self {
         self.no_reply = true;
         self

@@ -5,7 +5,9 @@ use std::thread;
 use std::time::Duration;
 
 use qmp_blocking::commands::{DeviceDel, QueryStatus, Stop};
-use qmp_blocking::{Builder, CommandError, Error, ErrorClass, Request};
+use qmp_blocking::{
+    Builder, CommandError, Error, ErrorClass, GuestExecError, GuestProgram, Request,
+};
 use qmp_tests::calls::{Calls, client, client_with};
 use qmp_tests::scripted::{PATIENCE, run};
 
@@ -106,6 +108,11 @@ fn unknown_commands_are_refused_here_on_request() {
     let device_del = DeviceDel { id: "net0" };
     assert_eq!(client.execute(&device_del).map(drop), Err(unknown("device_del")));
     assert_eq!(client.execute_oob(&device_del).map(drop), Err(unknown("device_del")));
+    let started = client.guest_exec(&GuestProgram::new("true")).map(drop);
+    assert_eq!(started, Err(GuestExecError::NotStarted(unknown("guest-exec"))));
+    let ended = client.guest_wait(7).map(drop);
+    let error = unknown("guest-exec-status");
+    assert_eq!(ended, Err(GuestExecError::StillRunning { pid: 7, error }));
     let until = client.execute_until(&device_del, |_| true);
     assert_eq!(until.map(drop), Err(unknown("device_del")));
     let (callback, never) = Calls::new();

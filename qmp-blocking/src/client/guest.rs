@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use qmp_client::guest::{self, Step};
 use qmp_client::{GuestExecError, GuestOutput, GuestProgram};
+use qmp_proto::Command;
+use qmp_proto::guest_commands::{GuestExec, GuestExecStatus};
 
 use super::{Client, deadline};
 use crate::line::Progress;
@@ -35,7 +37,9 @@ impl Client {
     /// # Ok::<(), qmp_blocking::ConnectError>(())
     /// ```
     pub fn guest_exec(&self, program: &GuestProgram) -> Result<GuestOutput, GuestExecError> {
-        self.follow(guest::start(program.prepare(), self.timeout, Instant::now())?)
+        let began = Instant::now();
+        self.check_offered(GuestExec::NAME).map_err(GuestExecError::NotStarted)?;
+        self.follow(guest::start(program.prepare(), self.left(began), Instant::now())?)
     }
 
     /// Waits for the end of a program in the guest that [`guest_exec`](Self::guest_exec) has left
@@ -46,7 +50,14 @@ impl Client {
     ///
     /// As [`guest_exec`](Self::guest_exec).
     pub fn guest_wait(&self, pid: i64) -> Result<GuestOutput, GuestExecError> {
-        self.follow(guest::wait(pid, self.timeout, Instant::now())?)
+        let began = Instant::now();
+        self.check_offered(GuestExecStatus::NAME)
+            .map_err(|error| GuestExecError::StillRunning { pid, error })?;
+        self.follow(guest::wait(pid, self.left(began), Instant::now())?)
+    }
+
+    fn left(&self, began: Instant) -> Option<Duration> {
+        self.timeout.map(|timeout| timeout.saturating_sub(began.elapsed()))
     }
 
     fn follow(&self, mut step: Step) -> Result<GuestOutput, GuestExecError> {
