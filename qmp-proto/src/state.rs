@@ -32,7 +32,8 @@ pub(crate) enum Trigger {
     Accepted,
     /// The guest agent answered `guest-sync-delimited`.
     Synchronised,
-    /// A guest agent's command in flight was given up, or failed: replies may come that are nobody's.
+    /// A guest agent's command in flight was given up, or failed, or what came cannot be read, or had begun
+    /// to come before the command did: replies may come that are nobody's.
     LostStep,
     /// The guest agent is asked for a new session.
     Asked,

@@ -9,9 +9,12 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use qmp_blocking::commands::{Cont, QueryName, QueryStatus, RunState};
-use qmp_blocking::{Builder, CloseReason, CommandError, Error, ErrorClass, Raw, Refusal, Request};
+use qmp_blocking::guest_commands::GuestPing;
+use qmp_blocking::{
+    Builder, CloseReason, CommandError, Dialect, Error, ErrorClass, Raw, Refusal, Request,
+};
 use qmp_tests::calls::{Calls, Gate, client, client_with, machine};
-use qmp_tests::scripted::{PATIENCE, run};
+use qmp_tests::scripted::{PATIENCE, Peer, pair, run};
 
 fn eof() -> CloseReason {
     CloseReason::Eof { mid_message: false }
@@ -24,6 +27,36 @@ fn a_submitted_command_is_answered_while_nobody_waits() {
     client.submit(&QueryStatus, callback).unwrap();
     assert_eq!(statuses.next().unwrap().status, RunState::Prelaunch);
     statuses.over();
+}
+
+/// The question with which a guest agent's session begins is lost with an agent that is killed, and it is
+/// the background thread that asks again.
+#[test]
+fn c23_a_submitted_command_is_sent_though_a_question_is_lost() {
+    let number = |peer: &mut Peer| peer.expect("guest-sync-delimited").arguments["id"].to_string();
+    let answer = |number: &str| [b"\xff{\"return\": ", number.as_bytes(), b"}\n"].concat();
+    let (socket, script) = pair(move |peer| {
+        let first = number(peer);
+        peer.send(answer(&first));
+        peer.expect("guest-ping");
+        let lost = number(peer);
+        let again = number(peer);
+        assert_ne!(lost, again);
+        peer.send(answer(&again));
+        let ping = peer.expect("guest-ping");
+        peer.reply(&ping, "{}");
+        peer.expect_eof();
+    });
+    let client = Builder::new().dialect(Dialect::GuestAgent).from_stream(socket).unwrap();
+    let (callback, outcomes) = Calls::new();
+    let hasty = client.with_timeout(Duration::from_millis(50));
+    hasty.submit(&GuestPing, callback.clone()).unwrap();
+    assert_eq!(outcomes.next().map(drop), Err(Error::TimedOut { sent: true }));
+    client.submit(&GuestPing, callback).unwrap();
+    assert_eq!(outcomes.next().map(drop), Ok(()));
+    outcomes.over();
+    drop((client, hasty));
+    script.join();
 }
 
 #[test]
