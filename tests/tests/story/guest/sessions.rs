@@ -7,9 +7,9 @@ use qmp_tests::agent::{Agent, SerialAgent};
 use qmp_tests::scripted::{Server, pair};
 
 use super::super::qmp::guest_commands::{GuestGetTime, GuestPing};
-use super::super::qmp::{Client, CloseReason, Error, ErrorClass, GuestProgram, IoFailure};
+use super::super::qmp::{Client, CloseReason, Error, ErrorClass, GuestProgram, IoFailure, Request};
 use super::super::runtime::{self, finish, start, tell};
-use super::{agents, connect, echo, is_in_step, qmp, sync_number, synchronise};
+use super::{agents, connect, echo, is_in_step, qmp, serve_echoes, sync_number, synchronise};
 
 /// What others leave behind; the agent's parser remembers it.
 const LEFT: [&[u8]; 10] = [
@@ -66,6 +66,41 @@ fn c23_an_agent_that_was_killed_and_started_again() {
             agent.restart();
             is_in_step(&finish(coming).await.unwrap()).await;
         }
+    });
+}
+
+/// An agent at a socket dies of a client that leaves an answer unread.
+#[test]
+fn c23_an_agent_outlives_a_client_that_leaves_after_an_error() {
+    tell(async {
+        let Some(agent) = Agent::start() else { return };
+        for _ in 0..20 {
+            let client = connect(&agent).await;
+            let error = wait!(client.execute_request(Request::new("nonsense"))).unwrap_err();
+            assert!(matches!(error, Error::Command(_)), "{error}");
+            drop(client);
+        }
+        is_in_step(&connect(&agent).await).await;
+    });
+}
+
+/// Others write to a serial line too: the guest's kernel, say.
+#[test]
+fn c23_what_cannot_be_read_does_not_end_the_connection() {
+    tell(async {
+        let (socket, script) = pair(|peer| {
+            synchronise(peer);
+            peer.expect("guest-ping");
+            peer.send("[  1.0] kernel: noise\n{\"return\": {}}\n");
+            synchronise(peer);
+            serve_echoes(peer);
+        });
+        let client = wait!(agents().from_stream(socket)).unwrap();
+        let error = wait!(client.execute(&GuestPing)).unwrap_err();
+        assert!(matches!(error, Error::Unanswered(CloseReason::Violation(_))), "{error}");
+        is_in_step(&client).await;
+        drop(client);
+        script.join();
     });
 }
 
