@@ -160,7 +160,9 @@ impl<F> Connection<F> {
     /// A command may be there to go out: a new session begins before it where one is needed. Half a
     /// message that is here by now is nobody's, and would be taken for its reply.
     pub(crate) fn keep_in_step(&mut self) {
-        if !self.speaks_to_agent() || self.queued_commands() == 0 {
+        // Behind `quit` no command goes out.
+        let none = self.queued_commands() == 0 || self.window.quitting();
+        if !self.speaks_to_agent() || none {
             return;
         }
         if self.window.is_empty() && self.framer.mid_message() {

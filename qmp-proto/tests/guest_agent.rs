@@ -277,6 +277,17 @@ fn c23_a_reply_that_began_before_the_command_does_not_answer_it() {
 
 /// As at a serial line, to which the guest's kernel may write too.
 #[test]
+fn c12_not_a_byte_follows_quit_in_this_dialect_either() {
+    let mut peer = ready();
+    let quit = peer.connection.execute(Request::new("quit")).unwrap();
+    peer.connection.execute(Request::new("guest-ping")).unwrap();
+    assert_eq!(take(&mut peer), b"{\"execute\":\"quit\"}");
+    peer.feed("{\"return\": {}}\n{");
+    assert_eq!(peer.told(), [returned(quit, "{}")]);
+    assert_eq!(take(&mut peer), b"");
+}
+
+#[test]
 fn c23_what_cannot_be_read_ends_the_command_and_not_the_connection() {
     let noises = [
         "[  1.0] kernel: it is noisy\n",

@@ -302,7 +302,8 @@ impl Model {
     /// should lend.
     pub fn transmit(&mut self) -> Option<(Vec<u8>, Option<u32>)> {
         let all_sent = self.sent == self.wire.len();
-        if all_sent && self.queued().next().is_some() {
+        let quitting = self.quit_succeeded || self.in_flight().any(|c| c.kind == Kind::Quit);
+        if all_sent && !quitting && self.queued().next().is_some() {
             self.begin_anew();
         }
         while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
