@@ -13,14 +13,18 @@ use futures_lite::future::block_on;
 use qmp_client::Error;
 use qmp_client::tasks::{Client, Driver, Events, Execute};
 use qmp_proto::commands::{Cont, Stop};
-use qmp_proto::{CloseReason, Empty};
+use qmp_proto::{CloseReason, Empty, Request};
 use support::{Bench, Builder, EVENT, Wakes, Wire, id, let_time_pass, poll};
 
 mod support;
 
 /// A connection whose driver has seen that callers come one at a time, and leaves receiving to them.
 fn at_callers() -> Bench {
-    let mut bench = Bench::over(Wire::new().shared(), &Builder::new());
+    at_callers_of(&Builder::new())
+}
+
+fn at_callers_of(builder: &Builder) -> Bench {
+    let mut bench = Bench::over(Wire::new().shared(), builder);
     let wakes = Arc::new(Wakes::default());
     assert!(poll_with(&mut bench.driver, &wakes.clone().into()).is_pending());
     for _ in 0..8 {
@@ -243,4 +247,35 @@ fn after_a_crowd_what_many_execute_at_once_goes_out_in_one_write() {
             assert!(matches!(poll(Pin::new(&mut caller)), Poll::Ready(Ok(_))));
         }
     }
+}
+
+#[test]
+fn c10_out_of_band_beside_a_caller_in_its_turn_is_the_drivers_at_once() {
+    let mut bench = at_callers_of(&Builder::new().oob(true));
+    let wakes = Arc::new(Wakes::default());
+    assert!(poll_with(&mut bench.driver, &wakes.clone().into()).is_pending());
+    let _kept = begin(&bench.client);
+    let request = Request::new("migrate-pause").out_of_band();
+    let mut passes = bench.client.execute_request(request);
+    assert!(poll(Pin::new(&mut passes)).is_pending());
+    assert_eq!(wakes.count(), 1);
+
+    let sent = bench.wire.take_sent();
+    let last = sent.lines().last().unwrap();
+    assert!(last.contains("exec-oob"), "{sent}");
+    bench.wire.say(format!("{{\"return\": {{}}, \"id\": {}}}\r\n", id(last)));
+    drive(&mut bench.driver);
+    assert!(poll(Pin::new(&mut passes)).is_ready(), "no time passes");
+}
+
+#[test]
+fn c14_who_waits_for_an_event_has_the_driver_receive_at_once() {
+    let mut bench = at_callers();
+    let wakes = Arc::new(Wakes::default());
+    assert!(poll_with(&mut bench.driver, &wakes.clone().into()).is_pending());
+    assert_eq!(next(&mut bench.events), None);
+    assert_eq!(wakes.count(), 1);
+    bench.wire.say(EVENT);
+    drive(&mut bench.driver);
+    assert!(next(&mut bench.events).is_some(), "no time passes");
 }

@@ -244,7 +244,7 @@ fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {
     .unwrap_or_else(|| ReplyId::Other(Raw::keep(text, span)))
 }
 
-/// Most of our ids have 16 digits, so they are taken by eights.
+/// The longest of our ids, that of the handshake, has 16 digits: they are taken by eights.
 fn decimal(mut digits: &[u8]) -> Option<u64> {
     let mut number = 0u64;
     while let Some((eight, rest)) = digits.split_first_chunk() {

@@ -93,6 +93,12 @@ impl Hub {
         waker
     }
 
+    /// Whether the driver leaves receiving to callers, and there is none just now.
+    pub(crate) fn is_left_to_callers(&self) -> bool {
+        let state = self.lock();
+        state.turn.watched && state.turn.caller.is_none()
+    }
+
     /// For the driver: whether it is to receive. Unless it `has_to`, it leaves that to callers while they
     /// come one at a time.
     pub(crate) fn relieve(&self, has_to: bool) -> bool {

@@ -1,5 +1,6 @@
 //! Who is woken when there is something to receive.
 
+use std::fmt;
 // A waker is made of std's.
 use std::sync::Arc as StdArc;
 use std::task::{Wake, Waker};
@@ -53,8 +54,21 @@ impl Bell {
         waker.into_iter().for_each(wake);
     }
 
+    /// Somebody waits for what no caller would receive, such as an event: the driver need not be patient.
+    pub(super) fn expect_more(&self) {
+        if self.hub.is_left_to_callers() {
+            self.call_driver();
+        }
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.driver.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Bell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Bell").finish_non_exhaustive()
     }
 }
 

@@ -84,9 +84,11 @@ impl Handle {
     /// With others outstanding it is the driver's to send, with all that have come by then; but what is
     /// out-of-band passes them.
     pub(super) fn send(&self, manner: Manner, passes: bool) {
-        match manner == Manner::Leaves && !passes {
-            true => self.link.call_driver(),
-            false => self.link.send(),
+        if passes || manner != Manner::Leaves {
+            self.link.send();
+        }
+        if manner == Manner::Leaves {
+            self.link.call_driver();
         }
     }
 
@@ -265,7 +267,7 @@ impl Client {
     }
 
     pub(super) fn to_events(&self, subscription: Subscription) -> Events {
-        Events::new(subscription, self.handle.sleep)
+        Events::new(subscription, self.handle.sleep, self.link().bell())
     }
 
     fn run<A: Serialize, T>(

@@ -44,7 +44,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// # Ok(())
 /// # })}
 /// ```
-#[must_use = "nothing is received until the driver is polled"]
+#[must_use = "a connection does not work unless its driver is polled"]
 pub struct Driver {
     link: Arc<Link>,
     /// The writing side is gone. What there is to receive is received, and that is the end.

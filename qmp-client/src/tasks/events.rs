@@ -1,12 +1,14 @@
 //! A subscriber's events, as a stream.
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use futures_lite::{Stream, StreamExt};
 use qmp_proto::Event;
 
+use super::bell::Bell;
 use super::runtime::{Sleep, within};
 use crate::events::{Lagged, Subscription};
 
@@ -46,11 +48,16 @@ use crate::events::{Lagged, Subscription};
 pub struct Events {
     subscription: Subscription,
     sleep: fn(Duration) -> Sleep,
+    bell: Arc<Bell>,
 }
 
 impl Events {
-    pub(super) fn new(subscription: Subscription, sleep: fn(Duration) -> Sleep) -> Self {
-        Self { subscription, sleep }
+    pub(super) fn new(
+        subscription: Subscription,
+        sleep: fn(Duration) -> Sleep,
+        bell: Arc<Bell>,
+    ) -> Self {
+        Self { subscription, sleep, bell }
     }
 
     /// The next event if it comes within `timeout`; `None` if not, or if there will be none.
@@ -65,6 +72,10 @@ impl Stream for Events {
     type Item = Result<Event, Lagged>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.subscription.poll_next(context.waker())
+        let polled = self.subscription.poll_next(context.waker());
+        if polled.is_pending() {
+            self.bell.expect_more();
+        }
+        polled
     }
 }

@@ -93,6 +93,11 @@ impl Link {
         Arc::new(Self { hub, transport, shared, bell, ringer, receiving })
     }
 
+    /// What wakes whoever has to receive.
+    pub(super) fn bell(&self) -> StdArc<Bell> {
+        self.bell.clone()
+    }
+
     /// Sends from a caller's task. What is not taken at once is left to the driver.
     pub(super) fn send(&self) {
         let send = |bytes: &[u8], descriptor: Option<BorrowedFd<'_>>| {

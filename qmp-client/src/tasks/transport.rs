@@ -50,6 +50,9 @@ pub trait Transport: Send + Sync + 'static {
     /// Whether `poll_receive` may be called by any task on any thread: by one at a time, and with the same
     /// waker each time. Then a task whose command is the only one receives its reply itself, which saves
     /// the way through the driver. By default it is the driver's alone.
+    ///
+    /// The waker takes the connection's lock, so such a transport must not wake it inside `try_send` or
+    /// `poll_send`: one that answers by itself leaves this as it is.
     fn callers_may_receive(&self) -> bool {
         false
     }
