@@ -327,3 +327,25 @@ fn c23_it_talks_to_a_guest_agent() {
     assert_eq!((lines[0], lines[2]), (r#"{"return": {}}"#, r#"{"return": 7}"#));
     assert!(lines[1].contains("CommandNotFound"), "{said:?}");
 }
+
+#[test]
+fn a_key_without_end_is_a_mistake() {
+    let (_server, address) = echo();
+    let line = format!("echo {}=1", ["a"; 50_000].join("."));
+    let said = shell(&["-e", &line, &address], "");
+    assert!(said.errors.contains("at most 100 dots"), "{said:?}");
+    assert_eq!(said.code, 2);
+}
+
+#[test]
+fn no_control_character_of_an_error_gets_to_the_terminal() {
+    let mut machine = Machine::new();
+    machine.on("fail", |_, _| -> Result<Empty, _> {
+        Err(CommandError::generic("\u{1b}[31mred\u{7}"))
+    });
+    let server = Server::bind("tcp:127.0.0.1:0", machine).unwrap();
+    let said = shell(&["-e", "fail", &server.address().to_string()], "");
+    assert!(said.errors.contains("red"), "{said:?}");
+    assert!(!said.errors.chars().any(|c| c.is_control() && c != '\n'), "{said:?}");
+    assert_eq!(said.code, 1);
+}

@@ -8,6 +8,9 @@ pub(crate) struct Layout {
     pub(crate) width: usize,
 }
 
+/// What is deeper is indented no further: a deep reply would become a thousand times as long.
+const DEEPEST: usize = 32;
+
 const KEY: &str = "\x1b[34m";
 const STRING: &str = "\x1b[32m";
 const WORD: &str = "\x1b[33m";
@@ -70,7 +73,7 @@ fn new_line(text: &mut String, depth: usize, indent: bool, otherwise: &str) {
     match indent {
         true => {
             text.push('\n');
-            text.extend(std::iter::repeat_n("    ", depth));
+            text.extend(std::iter::repeat_n("    ", depth.min(DEEPEST)));
         }
         false => *text += otherwise,
     }

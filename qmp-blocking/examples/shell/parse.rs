@@ -56,7 +56,13 @@ pub(crate) fn arguments(pairs: &[&str]) -> Result<Map<String, Value>, String> {
     Ok(arguments)
 }
 
+/// Objects deeper than that are refused by what sends them; many more would not even be dropped.
+const DEEPEST_KEY: usize = 100;
+
 fn insert(arguments: &mut Map<String, Value>, key: &str, value: Value) -> Result<(), String> {
+    if key.matches('.').count() > DEEPEST_KEY {
+        return Err(format!("a key has at most {DEEPEST_KEY} dots"));
+    }
     let mut object = arguments;
     let mut rest = key;
     while let Some((name, behind)) = rest.split_once('.') {

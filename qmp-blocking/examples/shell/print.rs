@@ -98,8 +98,7 @@ impl Printer {
 
     /// What the human monitor says.
     pub(crate) fn text(&self, text: &str) {
-        let shown: String =
-            text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect();
+        let shown = printable(text);
         if !shown.is_empty() {
             self.line(shown.trim_end_matches('\n'));
         }
@@ -117,7 +116,7 @@ impl Printer {
 
     /// What is wrong here, and not at the server.
     pub(crate) fn problem(&self, problem: &str) {
-        eprintln!("error: {problem}");
+        eprintln!("error: {}", printable(problem));
     }
 
     /// Whoever read the output may be gone: there is nobody to tell then.
@@ -125,6 +124,11 @@ impl Printer {
         let mut output = io::stdout().lock();
         let _ = output.write_all(format!("{text}\n").as_bytes()).and_then(|()| output.flush());
     }
+}
+
+/// Control characters are not for the terminal.
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
 }
 
 fn text_of(raw: &Raw) -> &str {
