@@ -13,6 +13,7 @@ use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
 use qmp_proto::{Dialect, Greeting};
 
+use crate::background;
 use crate::callbacks::{CallbackOptions, Callbacks};
 use crate::client::{Check, Client};
 use crate::event_iterator::Events;
@@ -87,7 +88,7 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<Client, ConnectError> {
-        Ok(self.begin_at(address)?.0)
+        Ok(self.connect_with_events(address)?.0)
     }
 
     /// As [`connect`](Self::connect), with all events from the connection's very first on.
@@ -99,7 +100,10 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin_at(address)
+        let start = Instant::now();
+        let address = address.try_into().map_err(Into::into)?;
+        let opened = open(&address, self.options.deadline_after(start));
+        self.begin(opened.map_err(|error| self.options.not_opened(error))?, start)
     }
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
@@ -121,7 +125,7 @@ impl Builder {
     ///
     /// As [`connect`](Self::connect).
     pub fn from_stream(&self, stream: impl Into<OwnedFd>) -> Result<Client, ConnectError> {
-        Ok(self.begin_over(stream)?.0)
+        Ok(self.from_stream_with_events(stream)?.0)
     }
 
     /// As [`from_stream`](Self::from_stream), with all events from the connection's very first on.
@@ -133,7 +137,9 @@ impl Builder {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin_over(stream)
+        let stream = stream.into();
+        rustix::io::ioctl_fionbio(&stream, false).map_err(std::io::Error::from)?;
+        self.begin(Opened::direct(stream), Instant::now())
     }
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
@@ -193,7 +199,7 @@ impl Builder {
     ///
     /// As [`connect`](Self::connect). The child is killed then.
     pub fn spawn(&self, command: Command) -> Result<(Client, Child), ConnectError> {
-        let ((client, _), child) = self.begin_child(command)?;
+        let (client, _, child) = self.spawn_with_events(command)?;
         Ok((client, child))
     }
 
@@ -206,35 +212,10 @@ impl Builder {
         &self,
         command: Command,
     ) -> Result<(Client, Events, Child), ConnectError> {
-        let (begun, child) = self.begin_child(command)?;
-        let (client, events) = begun;
-        Ok((client, events, child))
-    }
-
-    fn begin_at(
-        &self,
-        address: impl TryInto<Address, Error: Into<ConnectError>>,
-    ) -> Result<(Client, Events), ConnectError> {
-        let start = Instant::now();
-        let address = address.try_into().map_err(Into::into)?;
-        let opened = open(&address, self.options.deadline_after(start));
-        self.begin(opened.map_err(|error| self.options.not_opened(error))?, start)
-    }
-
-    pub(crate) fn begin_over(
-        &self,
-        stream: impl Into<OwnedFd>,
-    ) -> Result<(Client, Events), ConnectError> {
-        let stream = stream.into();
-        rustix::io::ioctl_fionbio(&stream, false).map_err(std::io::Error::from)?;
-        self.begin(Opened::direct(stream), Instant::now())
-    }
-
-    fn begin_child(&self, command: Command) -> Result<((Client, Events), Child), ConnectError> {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
         match self.begin(Opened::direct(socket), start) {
-            Ok(begun) => Ok((begun, child)),
+            Ok((client, events)) => Ok((client, events, child)),
             Err(error) => Err(spawn::reap(child, error)),
         }
     }
@@ -244,10 +225,10 @@ impl Builder {
         let Opened { socket, descriptors } = opened;
         let hub = self.options.hub(descriptors, start);
         let subscription = hub.subscribe(self.options.event_limits);
-        let line = Arc::new(Line::new(hub, socket));
+        let line = Arc::new(Line::new(hub, socket)?);
         let ready = self.negotiate(&line, start);
         let greeting = ready.inspect_err(|_| line.finish())?;
-        line.start_background().inspect_err(|_| line.finish())?;
+        background::start(line.clone()).inspect_err(|_| line.finish())?;
         let events = Events::new(subscription, &line);
         let most = self.options.config.max_queued;
         let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);

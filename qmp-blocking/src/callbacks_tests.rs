@@ -9,7 +9,7 @@ use qmp_proto::Config;
 /// Callbacks of a connection that owes no replies: it has ended.
 fn callbacks() -> Arc<Callbacks> {
     let (socket, _) = UnixStream::pair().unwrap();
-    let line = Line::new(Hub::new(Config::default()), socket.into());
+    let line = Line::new(Hub::new(Config::default()), socket.into()).unwrap();
     line.hub.abort();
     Callbacks::new(Arc::new(line), &CallbackOptions::default(), 8)
 }

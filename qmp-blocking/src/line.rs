@@ -13,8 +13,7 @@ use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
-use crate::background::Background;
-use crate::nudge::poll;
+use crate::nudge::{Nudge, poll};
 use crate::turns::{self, ReadBuffer, Successor, Turns};
 use crate::unattended::Deadlines;
 
@@ -53,15 +52,16 @@ pub(crate) struct Line {
     pub(crate) hub: Arc<Hub>,
     pub(crate) turns: Turns,
     pub(crate) deadlines: Deadlines,
-    pub(crate) background: Background,
     socket: OwnedFd,
+    /// Wakes the background thread.
+    background: Nudge,
 }
 
 impl Line {
     /// A line over a connected stream socket in blocking mode.
-    pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> Self {
+    pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
         let (turns, deadlines) = (Turns::new(), Deadlines::default());
-        Self { hub, turns, deadlines, background: Background::default(), socket }
+        Ok(Self { hub, turns, deadlines, socket, background: Nudge::new()? })
     }
 
     /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
@@ -278,8 +278,7 @@ impl Line {
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
-    /// Without effect where the background thread has not been started: it looks at everything when
-    /// it begins.
+    /// Wakes the background thread: it looks at everything once more.
     pub(crate) fn nudge(&self) {
         self.background.nudge();
     }

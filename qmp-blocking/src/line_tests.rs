@@ -9,7 +9,7 @@ const LONG: Duration = Duration::from_secs(20);
 /// A line to a server that says nothing.
 fn silent() -> (Line, UnixStream) {
     let (ours, servers) = UnixStream::pair().unwrap();
-    (Line::new(Hub::new(Config::default()), ours.into()), servers)
+    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
 }
 
 /// What a thread waits for may be handed over by the reader before it, which then leaves. To read

@@ -54,7 +54,7 @@ impl Listener {
     /// [`ConnectError::NobodyCame`], and as [`connect`](crate::connect) where somebody came who is no
     /// QEMU. The listener goes on: call this again.
     pub fn accept(&self, timeout: impl Into<Option<Duration>>) -> Result<Client, ConnectError> {
-        Ok(self.begin_next(timeout.into())?.0)
+        Ok(self.accept_with_events(timeout)?.0)
     }
 
     /// As [`accept`](Self::accept), with all events from the connection's very first on.
@@ -66,14 +66,10 @@ impl Listener {
         &self,
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin_next(timeout.into())
-    }
-
-    fn begin_next(&self, timeout: Option<Duration>) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
-        let deadline = deadline(timeout);
+        let deadline = deadline(timeout.into());
         while let Some(stream) = self.next(deadline)? {
-            match self.builder.begin_over(stream) {
+            match self.builder.from_stream_with_events(stream) {
                 Err(error) if error.has_left() => {}
                 outcome => return outcome,
             }

@@ -12,7 +12,7 @@ const LONG: Duration = Duration::from_secs(10);
 /// A line without a background thread, and the server's end of it.
 fn line() -> (Line, UnixStream) {
     let (ours, servers) = UnixStream::pair().unwrap();
-    (Line::new(Hub::new(Config::default()), ours.into()), servers)
+    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
 }
 
 impl Turns {
