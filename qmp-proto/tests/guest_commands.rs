@@ -102,13 +102,13 @@ fn how_programs_end() {
     assert_eq!(returned(&GuestExec::new("true"), r#"{"pid": 9217}"#).pid, 9217);
     let query = GuestExecStatus { pid: 9217 };
     let running = returned(&query, r#"{"exited": false}"#);
-    assert!(!running.exited && running.exitcode.is_none() && !running.out_truncated);
+    assert!(!running.exited && running.exitcode.is_none() && running.out_truncated.is_none());
     let ended = r#"{"exitcode": 3, "err-data": "ZXJyCg==", "out-data": "aGVsbG8=",
         "err-truncated": false, "out-truncated": true, "exited": true}"#;
     let ended = returned(&query, ended);
     assert_eq!((ended.exited, ended.exitcode, ended.signal), (true, Some(3), None));
-    assert_eq!((ended.out_data.as_deref(), ended.out_truncated), (Some("aGVsbG8="), true));
-    assert_eq!((ended.err_data.as_deref(), ended.err_truncated), (Some("ZXJyCg=="), false));
+    assert_eq!((ended.out_data.as_deref(), ended.out_truncated), (Some("aGVsbG8="), Some(true)));
+    assert_eq!((ended.err_data.as_deref(), ended.err_truncated), (Some("ZXJyCg=="), Some(false)));
     let killed = r#"{"out-data": "YmFyCjIK", "signal": 9, "out-truncated": false, "exited": true}"#;
     let killed = returned(&query, killed);
     assert_eq!((killed.exitcode, killed.signal, killed.err_data), (None, Some(9), None));

@@ -215,6 +215,23 @@ fn what_is_told_of_the_end() {
     assert!(shown.contains("stdout: 4 bytes") && !shown.contains("tick"), "{shown}");
 }
 
+/// With QEMU's mend an agent always tells it of output; without, only where it was truncated, and then
+/// wrongly.
+#[test]
+fn what_is_told_of_truncated_output() {
+    const KEPT: usize = 16 << 20;
+    let truncated = |bytes: usize, told: &str| {
+        let output = base64::encode(&vec![0; bytes]);
+        let told = format!(r#"{{"exited": true, "exitcode": 0, "out-data": "{output}"{told}}}"#);
+        let output = GuestOutput::new(&serde_json::from_str(&told).unwrap()).unwrap();
+        assert_eq!(output.stdout.len(), bytes);
+        output.stdout_truncated
+    };
+    let (is, is_not) = (r#", "out-truncated": true"#, r#", "out-truncated": false"#);
+    assert!(truncated(KEPT, is) && truncated(KEPT, is_not) && truncated(9, is));
+    assert!(!truncated(KEPT, "") && !truncated(KEPT - 1, is_not) && !truncated(9, is_not));
+}
+
 #[test]
 fn a_program_that_the_protocol_cannot_carry_is_refused() {
     let mut trial = Trial { program: GuestProgram::new("\u{ffff}"), ..Trial::new(ms(0)) };

@@ -6,6 +6,9 @@ use qmp_proto::guest_commands::GuestExecStatusInfo;
 
 use crate::base64::{self, NotBase64};
 
+/// What an agent keeps of each output, in bytes.
+const KEPT: usize = 16 << 20;
+
 /// What became of a program in the guest.
 #[derive(Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -17,22 +20,31 @@ pub struct GuestOutput {
     /// What it wrote to its standard error.
     pub stderr: Vec<u8>,
     /// Whether it wrote more to its standard output than is here: agents keep the first 16 MiB.
+    ///
+    /// Output of just that length may be whole: of it an agent that has lost the rest (10.0.2) and
+    /// one that has not can say the same, so it counts as truncated.
     pub stdout_truncated: bool,
-    /// Whether it wrote more to its standard error than is here: agents keep the first 16 MiB.
+    /// The same of its standard error.
     pub stderr_truncated: bool,
 }
 
 impl GuestOutput {
     pub(super) fn new(info: &GuestExecStatusInfo) -> Result<Self, NotBase64> {
         let decode = |text: &Option<String>| text.as_deref().map_or(Ok(Vec::new()), base64::decode);
+        let (stdout, stderr) = (decode(&info.out_data)?, decode(&info.err_data)?);
         Ok(Self {
             status: GuestExitStatus { code: info.exitcode, signal: info.signal },
-            stdout: decode(&info.out_data)?,
-            stderr: decode(&info.err_data)?,
-            stdout_truncated: info.out_truncated,
-            stderr_truncated: info.err_truncated,
+            stdout_truncated: is_truncated(info.out_truncated, stdout.len()),
+            stderr_truncated: is_truncated(info.err_truncated, stderr.len()),
+            stdout,
+            stderr,
         })
     }
+}
+
+/// Agents without a mend of QEMU's tell `false` where they kept the beginning, and nothing elsewhere.
+fn is_truncated(told: Option<bool>, length: usize) -> bool {
+    told.is_some_and(|truncated| truncated || length == KEPT)
 }
 
 /// The lengths alone: output may hold a secret, and 16 MiB.

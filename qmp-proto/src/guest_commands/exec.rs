@@ -94,12 +94,12 @@ pub struct GuestExecStatusInfo {
     pub out_data: Option<String>,
     /// What it wrote to its standard error, in base64; `None` where that is nothing.
     pub err_data: Option<String>,
-    /// Whether `out_data` is the beginning alone: agents keep 16 MiB.
-    #[serde(default)]
-    pub out_truncated: bool,
-    /// Whether `err_data` is the beginning alone: agents keep 16 MiB.
-    #[serde(default)]
-    pub err_truncated: bool,
+    /// Whether `out_data` is the beginning alone: agents keep 16 MiB. Some (10.0.2) say `false` where it
+    /// is, and nothing where it is whole.
+    pub out_truncated: Option<bool>,
+    /// Whether `err_data` is the beginning alone: agents keep 16 MiB. Some (10.0.2) say `false` where it
+    /// is, and nothing where it is whole.
+    pub err_truncated: Option<bool>,
 }
 
 /// Without the output: it may hold secrets, and 32 MiB.

@@ -107,7 +107,8 @@ impl<F: 'static> Machine<F> {
         self
     }
 
-    /// Tells another version than the default in `query-version` and in the greeting.
+    /// Tells another version than the default, 7.2.0, in `query-version` and in the greeting.
+    /// `query-status` has the member `singlestep` before version 9 alone, as QEMU's.
     pub fn set_version(&mut self, version: Version) -> &mut Self {
         self.state.version = version;
         self

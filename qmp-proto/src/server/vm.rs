@@ -125,7 +125,7 @@ fn add<C: Command, T: Serialize, F: 'static>(
 
 /// As QEMU does them with `-machine none -S`.
 pub(super) fn add_commands<F: 'static>(machine: &mut Machine<F>) {
-    add::<QueryStatus, _, _>(machine, |vm| status(vm.status()));
+    add::<QueryStatus, _, _>(machine, |vm| status(vm.state));
     add::<QueryVersion, _, _>(machine, |vm| vm.state.version.clone());
     add::<Cont, _, _>(machine, cont);
     add::<Stop, _, _>(machine, stop);
@@ -141,16 +141,18 @@ pub(super) fn add_commands<F: 'static>(machine: &mut Machine<F>) {
     });
 }
 
-/// What `query-status` returns; `singlestep` is a member of QEMU 7.
-fn status(status: &RunState) -> impl Serialize + use<> {
+/// What `query-status` returns; `singlestep` is a member before QEMU 9.
+fn status(state: &VmState) -> impl Serialize + use<> {
     #[derive(Serialize)]
     struct StatusInfo {
         status: RunState,
-        singlestep: bool,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        singlestep: Option<bool>,
         running: bool,
     }
-    let running = *status == RunState::Running;
-    StatusInfo { status: status.clone(), singlestep: false, running }
+    let running = state.status == RunState::Running;
+    let singlestep = (state.version.qemu.major < 9).then_some(false);
+    StatusInfo { status: state.status.clone(), singlestep, running }
 }
 
 fn cont<F>(vm: &mut Vm<'_, F>) -> Empty {

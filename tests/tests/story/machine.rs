@@ -56,6 +56,8 @@ fn the_whole_story_with_the_embedded_machine() {
         let (client, mut events) = wait!(builder.connect_with_events(server.address())).unwrap();
         assert_eq!(wait!(client.execute(&QueryVersion)).unwrap(), Version::new(9, 1, 2));
         assert_eq!(wait!(client.execute(&QueryStatus)).unwrap().status, RunState::Prelaunch);
+        let status = wait!(client.execute_request(Request::new("query-status"))).unwrap();
+        assert_eq!(status.as_str(), Ok(r#"{"status": "prelaunch", "running": false}"#));
         let resumed = |event: &Event| event.name() == "RESUME";
         let (Empty {}, event) = wait!(client.execute_until(&Cont, resumed)).unwrap();
         assert_eq!(event.name(), "RESUME");
