@@ -9,7 +9,7 @@ NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
 # How long each fuzz target runs.
 SECONDS = 60
 
-.PHONY: ci test shuttle lint no-std fuzz deny release-check bench-check
+.PHONY: ci test shuttle lint no-std fuzz deny release-check bench-check coverage
 
 # Everything a change has to pass.
 ci:
@@ -67,3 +67,7 @@ bench-check:
 	scripts/install-valgrind
 	cargo run --release --quiet --manifest-path bench/Cargo.toml -p bench-core --bin bench-core --no-default-features -- \
 		check bench/core/limits.txt
+
+# For maintainers: which lines of the core no test reaches.
+coverage:
+	scripts/coverage
