@@ -253,9 +253,13 @@ impl Client {
 
     /// Waits until the connection has ended, and tells how.
     pub fn closed(&self) -> CloseReason {
-        let mut closed = self.line().hub.closed();
-        let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
-        self.line().wait(None, poll).unwrap_or(CloseReason::Requested)
+        self.wait_closed(None).unwrap_or(CloseReason::Requested)
+    }
+
+    /// As [`closed`](Self::closed), for so long at most: `None` where the connection lives on. A server
+    /// may answer `quit` and hang before it ends.
+    pub fn closed_within(&self, timeout: Duration) -> Option<CloseReason> {
+        self.wait_closed(deadline(Some(timeout)))
     }
 
     /// How the connection ended; `None` while it lives.
@@ -274,12 +278,16 @@ impl Client {
         let line = self.line();
         line.send_put_off();
         line.hub.close();
-        let mut closed = line.hub.closed();
-        let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
-        let closed = line.wait(deadline(Some(timeout)), poll);
+        let closed = self.wait_closed(deadline(Some(timeout)));
         line.hub.abort();
         line.finish();
         closed.map(|_| ()).ok_or(Error::StillBusy)
+    }
+
+    fn wait_closed(&self, deadline: Option<Instant>) -> Option<CloseReason> {
+        let mut closed = self.line().hub.closed();
+        let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
+        self.line().wait(deadline, poll)
     }
 
     fn run(&self, prepared: Prepared<OwnedFd>) -> Result<Raw, Error> {

@@ -28,6 +28,24 @@ fn c12_a_reset_after_quit_is_the_expected_end_too() {
     server.join();
 }
 
+/// Its caller need not wait for it for ever.
+#[test]
+fn c12_a_server_may_answer_quit_and_stay() {
+    let (seen, is_seen) = mpsc::channel();
+    let server = Server::unix(move |peer| {
+        peer.greet();
+        let quit = peer.expect("quit");
+        peer.reply(&quit, "{}");
+        is_seen.recv_timeout(PATIENCE).unwrap();
+    });
+    let client = connect(server.address()).unwrap();
+    client.execute(&Quit).unwrap();
+    assert_eq!(client.closed_within(Duration::from_millis(20)), None);
+    seen.send(()).unwrap();
+    assert_eq!(client.closed_within(PATIENCE), Some(CloseReason::Quit));
+    server.join();
+}
+
 /// The end comes without a reply: by an end of the stream, by a reset over TCP, and by one over a
 /// Unix socket, where the server leaves `quit` unread.
 fn ends_without_a_reply(shutdown: bool, test: impl Fn(Result<(), Error>)) {

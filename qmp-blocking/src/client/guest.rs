@@ -7,8 +7,7 @@ use qmp_client::{GuestExecError, GuestOutput, GuestProgram};
 use qmp_proto::Command;
 use qmp_proto::guest_commands::{GuestExec, GuestExecStatus};
 
-use super::{Client, deadline};
-use crate::line::Progress;
+use super::Client;
 
 impl Client {
     /// Runs a program in the guest, through its agent, and waits for its end and its output.
@@ -78,7 +77,6 @@ impl Client {
 
     /// Sleeps so long, or up to the connection's end.
     fn sleep(&self, time: Duration) {
-        let mut closed = self.line().hub.closed();
-        self.line().wait(deadline(Some(time)), |waker| Progress::by_socket(closed.poll(waker)));
+        self.closed_within(time);
     }
 }
