@@ -1,13 +1,13 @@
 //! The examples, as children.
-//!
-//! `cargo test --workspace` builds them together with the tests; `cargo test -p qmp-tests` does not.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "it fails the test that uses it")]
 
 use std::env;
+use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::mpsc::{self, Receiver};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
 use qmp_blocking::Address;
@@ -63,7 +63,7 @@ impl Example {
     #[cfg(target_os = "linux")]
     pub fn limit_descriptors(&self, more: usize) {
         use rustix::process::{Pid, Resource, Rlimit, prlimit};
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
+        let open = fs::read_dir(format!("/proc/{}/fd", self.child.id())).expect("it runs");
         let open: Vec<u64> = open
             .map(|entry| entry.expect("a name").file_name().to_str().unwrap().parse().unwrap())
             .collect();
@@ -98,12 +98,44 @@ impl Example {
     }
 }
 
-/// Where an example is, which has to be built.
+/// Where an example is. `cargo test --workspace` has built it together with the tests; `cargo test -p
+/// qmp-tests` has not, so where it is missing, or older than its sources, it is built here.
 pub fn program(name: &str) -> PathBuf {
+    static BUILDING: Mutex<()> = Mutex::new(());
     let this = env::current_exe().expect("a file");
-    let program = this.parent().unwrap().with_file_name("examples").join(name);
-    assert!(program.is_file(), "not built: cargo build --workspace --all-features --examples");
+    let profile = this.ancestors().nth(2).expect("PROFILE/deps/TEST");
+    let program = profile.join("examples").join(name);
+    let _one_after_the_other = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    if !is_current(&program) {
+        build(profile.parent().expect("a target folder"));
+        assert!(program.is_file(), "there is no example {name}");
+    }
     program
+}
+
+/// Whether a program is there, and younger than all of its sources, which cargo notes beside it.
+fn is_current(program: &Path) -> bool {
+    let time = |path: &Path| path.metadata()?.modified();
+    let Ok(built) = time(program) else { return false };
+    let Ok(notes) = fs::read_to_string(program.with_extension("d")) else { return false };
+    // In a path, a space has a backslash before it.
+    let sources = notes.trim_end().replace("\\ ", "\0");
+    let mut sources = sources.split(' ').skip(1).map(|source| source.replace('\0', " "));
+    sources.all(|source| time(Path::new(&source)).is_ok_and(|changed| changed <= built))
+}
+
+/// Builds all examples, as `make test` does.
+fn build(target: &Path) {
+    let mut cargo = Command::new(env::var_os("CARGO").unwrap_or("cargo".into()));
+    cargo
+        .args(["build", "--workspace", "--all-features", "--examples", "--target-dir"])
+        .arg(target);
+    cargo.current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name(""));
+    if !cfg!(debug_assertions) {
+        cargo.arg("--release");
+    }
+    eprintln!("building the examples: {cargo:?}");
+    assert!(cargo.status().expect("cargo").success(), "the examples do not build");
 }
 
 impl Drop for Example {

@@ -8,8 +8,14 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::UnixStream;
 
 use qmp_tests::agent::Agent;
-use qmp_tests::example::{run, run_with};
+use qmp_tests::example::{program, run, run_with};
 use qmp_tests::scripted::Watched;
+
+/// Where the example has to be built first, that takes longer than a test.
+fn watched() -> Watched {
+    program("guest_exec");
+    Watched::new()
+}
 
 /// What the example wrote to its standard output and error, and its status.
 #[track_caller]
@@ -21,7 +27,7 @@ fn guest_exec(address: &str, program: &[&str]) -> (String, String, i32) {
 
 #[test]
 fn c23_it_prints_what_the_program_wrote_and_exits_as_it_did() {
-    let _watched = Watched::new();
+    let _watched = watched();
     let Some(agent) = Agent::start() else { return };
     let address = &agent.address().to_string();
     std::fs::write(agent.file("a file"), "").unwrap();
@@ -37,7 +43,7 @@ fn c23_it_prints_what_the_program_wrote_and_exits_as_it_did() {
 
 #[test]
 fn c23_it_says_what_went_wrong_where_nothing_is_known() {
-    let _watched = Watched::new();
+    let _watched = watched();
     let Some(agent) = Agent::start() else { return };
     let address = &agent.address().to_string();
     let (stdout, stderr, status) = guest_exec(address, &["/nonexistent/program"]);
@@ -63,7 +69,7 @@ fn c23_it_says_what_went_wrong_where_nothing_is_known() {
 
 #[test]
 fn c23_it_waits_as_long_as_it_may() {
-    let _watched = Watched::new();
+    let _watched = watched();
     let Some(agent) = Agent::start() else { return };
     let address = &agent.address().to_string();
     let (_, stderr, status) = guest_exec("--timeout", &["1", address, "sleep", "2"]);
@@ -75,7 +81,7 @@ fn c23_it_waits_as_long_as_it_may() {
 
 #[test]
 fn c23_its_status_is_the_programs_though_nobody_reads_the_output() {
-    let _watched = Watched::new();
+    let _watched = watched();
     let Some(agent) = Agent::start() else { return };
     let output = run_with("guest_exec", |command| {
         let (nobody, _) = UnixStream::pair().unwrap();
@@ -88,7 +94,7 @@ fn c23_its_status_is_the_programs_though_nobody_reads_the_output() {
 
 #[test]
 fn c23_it_says_when_output_was_truncated() {
-    let _watched = Watched::new();
+    let _watched = watched();
     let Some(agent) = Agent::start() else { return };
     let address = &agent.address().to_string();
     let (stdout, stderr, status) = guest_exec(address, &["head", "-c", "16777300", "/dev/zero"]);
