@@ -11,6 +11,7 @@ pub mod example;
 pub mod python;
 pub mod qemu;
 pub mod scripted;
+pub mod shell;
 pub mod terminal;
 
 #[cfg(doctest)]

@@ -1,78 +1,30 @@
-//! The example `shell`, in a pipe and with `-e`. `shell_at_terminal.rs` has the rest.
+//! The example `shell`: what lines mean, and what is shown of what comes. `shell_in_scripts.rs` has how it ends, and
+//! `shell_at_terminal.rs` the rest.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
-use std::io::Write;
-use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
-use std::thread;
 
 use qmp_blocking::server::{Machine, Server};
-use qmp_blocking::{CommandError, Empty, Raw};
+use qmp_blocking::{CommandError, Empty};
 use qmp_proto::trace::Trace;
-use qmp_tests::example::program;
-use qmp_tests::qemu::{Monitor, Setup, find, within};
+use qmp_tests::qemu::{Monitor, Setup, find};
+use qmp_tests::shell::{echo, shell};
 use serde_json::{Value, json};
-
-/// What a shell said, and its exit status.
-#[derive(Debug)]
-struct Said {
-    output: String,
-    errors: String,
-    code: i32,
-}
-
-impl Said {
-    fn lines(&self) -> Vec<&str> {
-        self.output.lines().collect()
-    }
-}
-
-/// Runs a shell to its end.
-#[track_caller]
-fn shell(arguments: &[&str], input: &str) -> Said {
-    let mut command = Command::new(program("shell"));
-    command.args(arguments).env_remove("QMP_SOCKET");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap();
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_owned();
-    // One that has read enough does not take the rest.
-    let writing = thread::spawn(move || drop(stdin.write_all(input.as_bytes())));
-    let said = within(move || child.wait_with_output()).unwrap();
-    writing.join().unwrap();
-    let text = |bytes| String::from_utf8(bytes).unwrap();
-    let code = said.status.code().expect("an exit status");
-    Said { output: text(said.stdout), errors: text(said.stderr), code }
-}
-
-/// A machine that says what it was told.
-fn echo() -> (Server, String) {
-    let mut machine = Machine::new();
-    machine.on("echo", |_, arguments: &Raw| Ok(arguments.clone()));
-    machine.on("transaction", |_, arguments: &Raw| Ok(arguments.clone()));
-    machine.on("pretty", |_, _| {
-        Ok(Raw::from_static("{\r\n    \"a\": [\r\n    ],\r\n \"b\": 0.10\r\n}"))
-    });
-    machine.on("fail", |_, _| -> Result<Empty, _> { Err(CommandError::generic("no \"luck\"")) });
-    machine.on("human-monitor-command", |_, arguments| {
-        let arguments: Value = arguments.parse()?;
-        Ok(format!("{}: {}\r\n", arguments["cpu-index"], arguments["command-line"]))
-    });
-    serve(machine)
-}
-
-fn serve(machine: Machine<OwnedFd>) -> (Server, String) {
-    let server = Server::bind("tcp:127.0.0.1:0", machine).unwrap();
-    let address = server.address().to_string();
-    (server, address)
-}
 
 /// Lines and what they mean as arguments.
 fn meanings() -> Vec<(&'static str, Value)> {
     vec![
         ("", json!({})),
         ("a=1 b=-2 c=0.5 d=1e3", json!({"a": 1, "b": -2, "c": 0.5, "d": 1000.0})),
-        ("a=18446744073709551615", json!({"a": u64::MAX})),
+        ("a=18446744073709551615 b=-9223372036854775808", json!({"a": u64::MAX, "b": i64::MIN})),
+        (
+            "a=00000000000000000000007 b=1.2.3 c=1e5x",
+            json!({"a": "00000000000000000000007", "b": "1.2.3", "c": "1e5x"}),
+        ),
+        (
+            r#"a='18446744073709551616' b=["99999999999999999999"]"#,
+            json!({"a": "18446744073709551616", "b": ["99999999999999999999"]}),
+        ),
         ("a=true b=False c=null d=TRUE", json!({"a": true, "b": false, "c": null, "d": true})),
         (
             "a=text b=1x c=007 d=0x10 e=-",
@@ -131,9 +83,23 @@ fn lines_of_no_sense_are_told_and_not_sent() {
             r#"{"execute": "echo", "more": 1}"#,
             "unknown field `more`, expected one of `execute`, `exec-oob`, `arguments`, `id` at line 1 column 26",
         ),
+        (
+            "echo a=18446744073709551616",
+            "18446744073709551616 does not fit into a number of 64 bits; quote it if it is a text",
+        ),
+        ("echo a=-1e400", "-1e400 does not fit into a number of 64 bits; quote it if it is a text"),
+        (
+            "echo a=[-9223372036854775809]",
+            "[-9223372036854775809] is no JSON (-9223372036854775809 does not fit into a number of 64 bits); \
+            quote it if it is a text",
+        ),
+        (
+            r#"{"execute": "echo", "arguments": {"a": 18446744073709551616}}"#,
+            "18446744073709551616 does not fit into a number of 64 bits",
+        ),
         ("{}", "a command has either \"execute\" or \"exec-oob\""),
     ] {
-        let said = shell(&[&address], &format!("{line}\necho a=9\n"));
+        let said = shell(&[&address], format!("{line}\necho a=9\n"));
         assert_eq!(said.errors, format!("error: {problem}\n"), "{line}");
         // The others go on, and it is not forgotten.
         assert_eq!((said.code, said.lines()), (2, vec![r#"{"return": {"a": 9}}"#]), "{line}");
@@ -155,27 +121,6 @@ fn messages_are_one_line_each_in_a_pipe_or_indented_on_request() {
     let said = shell(&["-v", &address], "echo a=1\nstop\n");
     let sent = "{\"execute\": \"echo\", \"arguments\": {\"a\": 1}}\n{\"execute\": \"stop\"}\n";
     assert_eq!(said.errors, sent);
-}
-
-#[test]
-fn scripts_get_what_is_returned_and_a_status() {
-    let (_server, address) = echo();
-    let said = shell(&[&address, "-e", "echo a=1", "--execute", "query-status"], "stop\n");
-    let status = r#"{"status": "prelaunch", "singlestep": false, "running": false}"#;
-    assert_eq!((said.lines(), said.code), (vec![r#"{"a": 1}"#, status], 0));
-    // The first that fails is the last.
-    let said = shell(&[&address, "-e", "fail", "-e", "echo"], "");
-    assert_eq!((&*said.output, said.code), ("", 1));
-    assert_eq!(said.errors, "error: GenericError: no \"luck\"\n");
-    let said = shell(&[&address, "-e", "echo a", "-e", "echo"], "");
-    assert_eq!((&*said.output, said.code), ("", 2));
-    for wrong in [&["--nonsense"][..], &[], &[&*address, &*address], &["nonsense:x,y"], &["-e"]] {
-        let said = shell(wrong, "");
-        assert_eq!((said.code, &*said.output), (2, ""), "{wrong:?}");
-        assert!(said.errors.starts_with("error: "), "{said:?}");
-    }
-    let said = shell(&["--help"], "");
-    assert!(said.code == 0 && said.output.starts_with("usage: "), "{said:?}");
 }
 
 #[test]
@@ -201,7 +146,7 @@ fn a_transaction_goes_out_whole_or_not_at_all() {
 #[test]
 fn events_are_shown_in_their_place() {
     let (_server, address) = echo();
-    let said = shell(&[&address], "cont\nstop\nquit\necho\n");
+    let said = shell(&[&address], "cont\nstop\nquit\n");
     let without_time = |line: &str| {
         let mut message: Value = serde_json::from_str(line).unwrap();
         message.as_object_mut().unwrap().remove("timestamp");
@@ -220,7 +165,6 @@ fn events_are_shown_in_their_place() {
         done,
     ];
     assert_eq!(lines, expected);
-    // Nothing comes after the end that was asked for.
     assert_eq!((&*said.errors, said.code), ("", 0));
     assert!(said.output.starts_with(r#"{"timestamp": {"seconds": "#), "{said:?}");
 }
@@ -231,19 +175,6 @@ fn human_commands_are_passed_through() {
     let said = shell(&["--hmp", &address], "info status\ncpu 3\ninfo  registers\ncpu x\n");
     assert_eq!(said.lines(), [r#"null: "info status""#, r#"3: "info  registers""#]);
     assert_eq!((&*said.errors, said.code), ("error: cpu takes a number\n", 2));
-}
-
-#[test]
-fn a_server_that_goes_away_is_told() {
-    let mut machine = Machine::new();
-    machine.on("die", |vm, _| {
-        vm.end();
-        Ok(Empty {})
-    });
-    let (_server, address) = serve(machine);
-    let said = shell(&[&address], "die\nquery-status\nquery-status\n");
-    assert_eq!((said.lines(), said.code), (vec![r#"{"return": {}}"#], 2));
-    assert_eq!(said.errors.lines().count(), 1, "{said:?}");
 }
 
 #[test]
@@ -284,6 +215,9 @@ fn it_drives_qemu() {
         shell(&["--hmp", &address, "-e", "info status", "-e", "cpu 0", "-e", "info cpus"], "");
     assert!(said.code == 0 && said.output.starts_with("VM status: paused"), "{said:?}");
     assert!(said.output.contains("CPU #0"), "{said:?}");
+    // Its errors are text, which nothing tells from its answers.
+    let said = shell(&["--hmp", &address, "-e", "nosuch"], "");
+    assert!(said.code == 0 && said.output.starts_with("unknown command: 'nosuch'"), "{said:?}");
     let said = shell(&["--hmp", &address, "-e", "cpu 77"], "");
     assert!(said.code == 1 && said.errors.contains("cpu-index"), "{said:?}");
     assert_eq!(shell(&["--hmp", &address, "-e", "quit"], "").code, 0);

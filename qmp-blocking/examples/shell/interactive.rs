@@ -14,9 +14,10 @@ use serde_json::Value;
 use crate::complete::Completion;
 use crate::history;
 use crate::options::Options;
+use crate::outcome::Outcome;
 use crate::print::Printer;
 use crate::schema::Schema;
-use crate::session::{Outcome, Session};
+use crate::session::Session;
 
 type Lines = Editor<Completion, FileHistory>;
 
@@ -75,7 +76,7 @@ fn step(
         // At once: who is killed has a history too.
         history.iter().for_each(|file| drop(lines.append_history(file)));
     }
-    Ok(Some(session.execute(&line)))
+    Ok(Some(session.execute(line.as_bytes())))
 }
 
 fn welcome(client: &Client) {

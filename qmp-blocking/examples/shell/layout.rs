@@ -87,7 +87,7 @@ fn paint(text: &mut String, token: &str, colour: Option<&str>) {
 }
 
 /// The tokens of a JSON text.
-struct Tokens<'a>(&'a str);
+pub(crate) struct Tokens<'a>(pub(crate) &'a str);
 
 impl<'a> Iterator for Tokens<'a> {
     type Item = &'a str;

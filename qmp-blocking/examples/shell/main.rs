@@ -10,6 +10,9 @@
 //! -p, --pretty        JSON on many lines, also where it is short or goes into a pipe
 //! -v, --verbose       shows each command as it is sent, on standard error
 //! -l, --log FILE      records the session, its secrets replaced
+//! -t, --timeout SECONDS
+//!                     how long connecting (else 10 s), each command (else as long as it takes), and
+//!                     the server's end behind quit (else 10 s) may take
 //! ```
 //!
 //! Without an address, the environment's `QMP_SOCKET` is taken. `NO_COLOR` does without colours.
@@ -26,6 +29,9 @@
 //! transaction( block-dirty-bitmap-add node=n0 name=b0 )
 //! ```
 //!
+//! A number is what it is in JSON. What only looks like one, as the serial 007 or the address 10.0.2.2,
+//! is text; an integer of more than 64 bits, which would be rounded, is refused.
+//!
 //! A transaction may span lines. A line that begins with a space, or seems to hold a password, does
 //! not go into the history, `~/.local/state/qmp-shell/history`.
 //!
@@ -35,8 +41,22 @@
 //!
 //! # Exit status
 //!
-//! 0 where all went well, 1 where the server answered with an error, 2 where the usage was wrong, no
-//! connection was made, or it was lost. Who types sees errors at once, so these do not count then.
+//! ```text
+//! 0    all went well
+//! 1    the server answered with an error
+//! 2    wrong usage, no connection or a lost one, a command behind quit, output that cannot be written
+//! 3    a command was not answered in time, or the server did not end
+//! 141  whoever read the output has left
+//! ```
+//!
+//! The worst counts. Who types sees errors at once, so these do not count then. The human monitor's errors
+//! are text like its answers, which nothing tells apart: with `--hmp`, the status of `-e nonsense` is 0.
+//!
+//! # As Python's qmp-shell, but
+//!
+//! - A value `0.5` is a number, there a text; `007` is a text, there the number 7; brackets may have
+//!   spaces in them, and what is no JSON in them is an error, there a text.
+//! - Lines may be piped in, and given with `-e`. `-N` is for a guest agent there too.
 #![forbid(unsafe_code)]
 
 mod complete;
@@ -44,29 +64,33 @@ mod history;
 mod interactive;
 mod layout;
 mod options;
+mod outcome;
 mod parse;
 mod print;
 mod schema;
+mod script;
 mod session;
 mod value;
 
 use std::error::Error;
-use std::io::{self, BufRead, IsTerminal};
+use std::io::{self, IsTerminal};
 use std::process::{Child, Command, ExitCode};
+use std::time::Duration;
 
 use qmp_blocking::commands::Quit;
 use qmp_blocking::trace::Redaction;
 use qmp_blocking::{Builder, Client, Dialect, Recording};
 
 use options::{Options, Target};
-use print::Printer;
-use session::{Outcome, Session};
+use outcome::Outcome;
+use print::{Printer, complain};
+use session::Session;
 
 fn main() -> ExitCode {
     match run() {
         Ok(outcome) => outcome.exit_code(),
         Err(error) => {
-            eprintln!("error: {error}");
+            complain(&format!("error: {error}"));
             Outcome::Misused.exit_code()
         }
     }
@@ -75,19 +99,14 @@ fn main() -> ExitCode {
 fn run() -> Result<Outcome, Box<dyn Error>> {
     let options = Options::from_command_line()?;
     let Some(target) = &options.target else {
-        println!("{}", options::USAGE);
-        return Ok(Outcome::Done);
+        let printer = Printer::returns(&options);
+        printer.text(options::USAGE);
+        return Ok(printer.outcome());
     };
     let (client, child) = connect(target, &options)?;
     let outcome = talk(client.clone(), &options);
-    if let Some(mut child) = child {
-        // It has nobody else who could tell it.
-        if client.close_reason().is_none() {
-            client.execute(&Quit)?;
-        }
-        child.wait()?;
-    }
-    outcome
+    let ended = child.map_or(Ok(Outcome::Done), |child| end(&client, child, options.last_wait()));
+    Ok(outcome?.max(ended?))
 }
 
 fn connect(target: &Target, options: &Options) -> Result<(Client, Option<Child>), Box<dyn Error>> {
@@ -95,6 +114,9 @@ fn connect(target: &Target, options: &Options) -> Result<(Client, Option<Child>)
         true => Builder::new().dialect(Dialect::GuestAgent),
         false => Builder::new().oob(true),
     };
+    if let Some(timeout) = options.timeout {
+        builder = builder.deadline(timeout).command_timeout(timeout);
+    }
     if let Some(path) = &options.log {
         let recording = Recording::new(std::fs::File::create(path)?);
         builder = builder.record(recording.redacted(Redaction::default()));
@@ -114,29 +136,24 @@ fn talk(client: Client, options: &Options) -> Result<Outcome, Box<dyn Error>> {
     let terminal = io::stdin().is_terminal() && io::stdout().is_terminal();
     if !options.lines.is_empty() {
         let mut session = Session::new(client, Printer::returns(options), options);
-        return Ok(all(&mut session, options.lines.iter().map(|line| Ok(line.clone())), true)?);
+        return Ok(script::given(&mut session, &options.lines));
     }
     if terminal {
         return interactive::talk(client, options);
     }
     let mut session = Session::new(client, Printer::messages(options), options);
     session.show_events();
-    Ok(all(&mut session, io::stdin().lock().lines(), false)?)
+    Ok(script::piped(&mut session)?)
 }
 
-/// Executes lines. What went wrong in any of them is the outcome.
-fn all(
-    session: &mut Session,
-    lines: impl Iterator<Item = io::Result<String>>,
-    stop_at_failure: bool,
-) -> io::Result<Outcome> {
-    let mut worst = Outcome::Done;
-    for line in lines {
-        let outcome = session.execute(&line?);
-        worst = worst.max(outcome);
-        if outcome.ends() || stop_at_failure && outcome > Outcome::Done {
-            return Ok(worst);
-        }
+/// Ends a QEMU that was started here: it has nobody else who could tell it.
+fn end(client: &Client, mut qemu: Child, patience: Duration) -> io::Result<Outcome> {
+    // Whether it has heard is seen by whether it ends.
+    let _ = client.submit(&Quit, drop);
+    if client.closed_within(patience).is_none() {
+        complain(&format!("error: QEMU does not end in {patience:?}: process {}", qemu.id()));
+        return Ok(Outcome::TimedOut);
     }
-    Ok(worst.max(session.finish()))
+    qemu.wait()?;
+    Ok(Outcome::Done)
 }

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt};
 use qmp_blocking::Address;
@@ -21,10 +22,19 @@ the environment's QMP_SOCKET where there is none.
   -p, --pretty        JSON on many lines, also where it is short or goes into a pipe
   -v, --verbose       show each command as it is sent, on standard error
   -l, --log FILE      record the session, its secrets replaced
+  -t, --timeout SECONDS
+                      how long connecting, each command, and the server's end behind quit may take:
+                      otherwise 10 s, as long as it takes, and 10 s
       --start         start QEMU, with its monitor connected to this shell
 
-A line is COMMAND KEY=VALUE..., where KEY may be a.b and VALUE may be JSON. Status: 0 all went well,
-1 the server answered with an error, 2 wrong usage or no connection.";
+A line is COMMAND KEY=VALUE..., where KEY may be a.b. A VALUE is a number, true, false, null, a text in
+quotes, or JSON in brackets; all else is text as it is, 007 and 1.2.3 too.
+
+Status: 0 all went well, 1 the server answered with an error, 2 wrong usage or no connection, 3 not in
+time. The human monitor's errors are text like its answers: with --hmp, they count as going well.";
+
+/// How long the server may take to end when it was told to, where nobody says otherwise.
+const LAST_WAIT: Duration = Duration::from_secs(10);
 
 /// What was asked for.
 #[derive(Default)]
@@ -37,6 +47,7 @@ pub(crate) struct Options {
     pub(crate) pretty: bool,
     pub(crate) verbose: bool,
     pub(crate) log: Option<PathBuf>,
+    pub(crate) timeout: Option<Duration>,
 }
 
 /// Who is talked to.
@@ -58,6 +69,9 @@ impl Options {
                 Short('p') | Long("pretty") => options.pretty = true,
                 Short('v') | Long("verbose") => options.verbose = true,
                 Short('l') | Long("log") => options.log = Some(parser.value()?.into()),
+                Short('t') | Long("timeout") => {
+                    options.timeout = Some(read_timeout(&parser.value()?.string()?)?);
+                }
                 // All the rest is the program's own.
                 Long("start") if options.target.is_none() => {
                     let program = parser.value()?;
@@ -75,6 +89,18 @@ impl Options {
         }
         Ok(options)
     }
+
+    /// How long the server may take to end when it was told to.
+    pub(crate) fn last_wait(&self) -> Duration {
+        self.timeout.unwrap_or(LAST_WAIT)
+    }
+}
+
+fn read_timeout(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| format!("--timeout takes seconds, as 10 or 0.5, and not {text:?}"))
 }
 
 /// As behind `-qmp`, or as qmp-shell takes it: a path, or HOST:PORT.

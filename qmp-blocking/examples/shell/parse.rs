@@ -37,7 +37,7 @@ pub(crate) fn call(line: &str) -> Result<Call, String> {
 }
 
 fn whole(line: &str) -> Result<Call, String> {
-    let whole: Whole = serde_json::from_str(line).map_err(|error| error.to_string())?;
+    let whole: Whole = value::json(line)?;
     let (name, out_of_band) = match (whole.execute, whole.exec_oob) {
         (Some(name), None) => (name, false),
         (None, Some(name)) => (name, true),

@@ -1,7 +1,7 @@
 //! What is shown, and where.
 
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use qmp_blocking::{CommandError, Event, Raw};
@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::layout::Layout;
 use crate::options::Options;
+use crate::outcome::Outcome;
 use crate::parse::Call;
 
 /// Where replies and events go. Threads may share it.
@@ -19,6 +20,8 @@ pub(crate) struct Printer {
     returns_alone: bool,
     /// What takes events while a line is being typed; else they go to standard output.
     prompt: Option<Mutex<Box<dyn ExternalPrinter + Send>>>,
+    /// Why the output goes no further.
+    failure: OnceLock<Outcome>,
 }
 
 impl Printer {
@@ -32,7 +35,8 @@ impl Printer {
         let terminal = io::stdout().is_terminal();
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let width = if options.pretty { 0 } else { usize::MAX };
-        Self { layout: Layout { colour, width }, returns_alone: options.hmp, prompt: None }
+        let (layout, returns_alone) = (Layout { colour, width }, options.hmp);
+        Self { layout, returns_alone, prompt: None, failure: OnceLock::new() }
     }
 
     /// Lets events pass by a line that is being typed, on a terminal of that width.
@@ -49,6 +53,11 @@ impl Printer {
     /// How long events may take to be shown: a prompt that has gone keeps one back until the next.
     pub(crate) fn patience(&self) -> Duration {
         Duration::from_secs(if self.prompt.is_some() { 1 } else { 60 })
+    }
+
+    /// Whether all could be written so far.
+    pub(crate) fn outcome(&self) -> Outcome {
+        self.failure.get().copied().unwrap_or(Outcome::Done)
     }
 
     /// A command's reply.
@@ -111,19 +120,31 @@ impl Printer {
         if !call.arguments.is_empty() {
             message += &format!(", \"arguments\": {}", Value::from(call.arguments.clone()));
         }
-        eprintln!("{}", Layout { colour: false, ..self.layout }.apply(&(message + "}")));
+        complain(&Layout { colour: false, ..self.layout }.apply(&(message + "}")));
     }
 
     /// What is wrong here, and not at the server.
     pub(crate) fn problem(&self, problem: &str) {
-        eprintln!("error: {}", printable(problem));
+        complain(&format!("error: {}", printable(problem)));
     }
 
-    /// Whoever read the output may be gone: there is nobody to tell then.
     fn line(&self, text: &str) {
         let mut output = io::stdout().lock();
-        let _ = output.write_all(format!("{text}\n").as_bytes()).and_then(|()| output.flush());
+        let written =
+            output.write_all(format!("{text}\n").as_bytes()).and_then(|()| output.flush());
+        let Err(error) = written else { return };
+        let unread = error.kind() == io::ErrorKind::BrokenPipe;
+        let failure = if unread { Outcome::Unread } else { Outcome::Unwritten };
+        // Once, and not where whoever read the output has read enough.
+        if self.failure.set(failure).is_ok() && !unread {
+            self.problem(&format!("the output cannot be written: {error}"));
+        }
     }
+}
+
+/// A line on standard error. Unlike with `eprintln!`, there may be nobody who reads it.
+pub(crate) fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 /// Control characters are not for the terminal.

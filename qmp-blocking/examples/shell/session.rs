@@ -1,6 +1,5 @@
 //! What a line does.
 
-use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,39 +8,16 @@ use qmp_blocking::{Client, Command, Error, Request};
 use serde_json::{Map, Value, json};
 
 use crate::options::Options;
+use crate::outcome::Outcome;
 use crate::parse::{self, Call};
 use crate::print::Printer;
 
 /// How long a guest agent that shuts its guest down may take to say why it does not.
 const SILENCE: Duration = Duration::from_secs(5);
 
-/// How a line ended, from good to bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Outcome {
-    Done,
-    /// The server has ended, as it was told to.
-    Over,
-    /// The server answered with an error.
-    Failed,
-    /// The line makes no sense, or was not sent.
-    Misused,
-    /// The connection is lost.
-    Lost,
-}
-
-impl Outcome {
-    pub(crate) fn exit_code(self) -> ExitCode {
-        ExitCode::from(match self {
-            Self::Done | Self::Over => 0,
-            Self::Failed => 1,
-            Self::Misused | Self::Lost => 2,
-        })
-    }
-
-    /// Whether nothing more can be done.
-    pub(crate) fn ends(self) -> bool {
-        matches!(self, Self::Over | Self::Lost)
-    }
+/// Whether there is anything to execute in a line.
+pub(crate) fn is_command(line: &[u8]) -> bool {
+    !matches!(line.trim_ascii_start().first(), None | Some(b'#'))
 }
 
 /// A connection, and what is kept from one line to the next.
@@ -51,6 +27,10 @@ pub(crate) struct Session {
     hmp: bool,
     agent: bool,
     verbose: bool,
+    /// How long the server may take to end when it was told to.
+    last_wait: Duration,
+    /// A reply is late, or an event was not shown yet.
+    unsettled: bool,
     /// The processor that the human monitor is about, once it was chosen.
     cpu: Option<i64>,
     /// One that has begun.
@@ -69,7 +49,9 @@ impl Session {
     pub(crate) fn new(client: Client, printer: Printer, options: &Options) -> Self {
         let printer = Arc::new(printer);
         let Options { hmp, agent, verbose, .. } = *options;
-        Self { client, printer, hmp, agent, verbose, cpu: None, transaction: None }
+        let last_wait = options.last_wait();
+        let (unsettled, cpu, transaction) = (false, None, None);
+        Self { client, printer, hmp, agent, verbose, last_wait, unsettled, cpu, transaction }
     }
 
     /// Shows events from now on as they come.
@@ -88,20 +70,41 @@ impl Session {
         self.transaction = None;
     }
 
-    /// At the end of all lines: whether one is missing.
+    /// At the end of all lines: whether one is missing, or was not shown.
     pub(crate) fn finish(&self) -> Outcome {
         match self.in_transaction() {
             true => self.misused("the transaction has no end"),
-            false => Outcome::Done,
+            false => self.printer.outcome(),
         }
     }
 
-    pub(crate) fn execute(&mut self, line: &str) -> Outcome {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            // Who only presses Enter may want to know whether anybody is there.
-            return self.client.close_reason().map_or(Outcome::Done, |_| self.lost());
+    /// A command behind the end that was asked for.
+    pub(crate) fn too_late(&self, line: &[u8]) -> Outcome {
+        let line = String::from_utf8_lossy(line);
+        self.misused(&format!("not executed, as the server has ended: {}", line.trim()))
+    }
+
+    pub(crate) fn execute(&mut self, line: &[u8]) -> Outcome {
+        let outcome = match std::str::from_utf8(line) {
+            _ if !is_command(line) => {
+                // Who only presses Enter may want to know whether anybody is there.
+                self.client.close_reason().map_or(Outcome::Done, |_| self.lost())
+            }
+            Ok(line) => self.execute_text(line.trim()),
+            Err(_) => self.refuse(String::from_utf8_lossy(line).trim()),
+        };
+        outcome.max(self.printer.outcome())
+    }
+
+    /// A line that is no text: no transaction that it may belong to is sent.
+    fn refuse(&mut self, line: &str) -> Outcome {
+        if line.starts_with("transaction(") || self.in_transaction() {
+            self.transaction.get_or_insert_default().broken = true;
         }
+        self.misused(&format!("not UTF-8, so not sent: {line}"))
+    }
+
+    fn execute_text(&mut self, line: &str) -> Outcome {
         if self.hmp {
             return self.execute_human(line);
         }
@@ -133,7 +136,7 @@ impl Session {
         read.and_then(|()| transaction.call()).map(Some)
     }
 
-    fn send(&self, call: Call) -> Outcome {
+    fn send(&mut self, call: Call) -> Outcome {
         if self.verbose {
             self.printer.sent(&call);
         }
@@ -143,11 +146,13 @@ impl Session {
         let request = Request::new(name).arguments((!arguments.is_empty()).then_some(arguments));
         let request = if out_of_band { request.out_of_band() } else { request };
         let outcome = match self.agent && may_be_silent {
-            true => self.client.with_timeout(SILENCE).execute_request(request.no_reply()),
+            true => {
+                let limit = SILENCE.min(self.last_wait);
+                self.client.with_timeout(limit).execute_request(request.no_reply())
+            }
             false => self.client.execute_request(request),
         };
-        // Events that came before the reply are shown before it.
-        let _ = self.client.wait_idle(self.printer.patience());
+        self.settle(matches!(outcome, Err(Error::TimedOut { .. })));
         match outcome {
             Ok(returned) => {
                 self.printer.returned(&returned);
@@ -155,6 +160,13 @@ impl Session {
             }
             Err(error) => self.failed(error),
         }
+    }
+
+    /// Events that came before the reply are shown before it; but nobody waits for a reply that is late.
+    fn settle(&mut self, given_up: bool) {
+        let late = given_up || self.unsettled;
+        let patience = if late { Duration::ZERO } else { self.printer.patience() };
+        self.unsettled = self.client.wait_idle(patience).is_err();
     }
 
     fn execute_human(&mut self, line: &str) -> Outcome {
@@ -165,12 +177,18 @@ impl Session {
             Some(Err(_)) => return self.misused("cpu takes a number"),
             None => (line, self.cpu),
         };
+        let quits = matches!(line, "quit" | "q");
         let command = HumanMonitorCommand { command_line, cpu_index };
         match self.client.execute(&command) {
             Ok(_) if cpu.is_some() => self.cpu = cpu_index,
-            Ok(text) => self.printer.text(&text),
+            Ok(text) => {
+                self.printer.text(&text);
+                if quits {
+                    return self.over();
+                }
+            }
             // It ends before it can say so.
-            Err(Error::Unanswered(_)) if matches!(line, "quit" | "q") => return self.over(),
+            Err(Error::Unanswered(_)) if quits => return self.over(),
             Err(error) => return self.failed(error),
         }
         if matches!(line, "quit" | "q") { self.over() } else { Outcome::Done }
@@ -183,6 +201,10 @@ impl Session {
                 Outcome::Failed
             }
             _ if self.client.close_reason().is_some() => self.lost(),
+            error @ (Error::TimedOut { .. } | Error::AgentSilent { .. }) => {
+                self.printer.problem(&error.to_string());
+                Outcome::TimedOut
+            }
             error => self.misused(&error.to_string()),
         }
     }
@@ -199,7 +221,12 @@ impl Session {
 
     /// The end was asked for: what comes with it is shown.
     fn over(&self) -> Outcome {
-        self.client.closed();
+        if self.client.closed_within(self.last_wait).is_none() {
+            let waited = self.last_wait;
+            self.printer
+                .problem(&format!("the server was told to quit, and goes on for {waited:?}"));
+            return Outcome::TimedOut;
+        }
         let _ = self.client.wait_idle(self.printer.patience());
         Outcome::Over
     }
