@@ -74,8 +74,7 @@ impl Listener {
                 outcome => return outcome,
             }
         }
-        let (address, waited) = (self.address().clone(), start.elapsed());
-        Err(ConnectError::NobodyCame { address, waited })
+        Err(self.builder.options().nobody_came(self.address(), start))
     }
 
     fn next(&self, deadline: Option<Instant>) -> io::Result<Option<OwnedFd>> {

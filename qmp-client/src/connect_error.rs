@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use std::{error, fmt, io};
 
-use qmp_proto::{CloseReason, IoFailure};
+use qmp_proto::{CloseReason, Dialect, IoFailure};
 
 use crate::address::{Address, AddressError};
 use crate::connect::SocketError;
@@ -35,6 +35,8 @@ pub enum ConnectError {
     NobodyCame {
         /// Where we listen.
         address: Address,
+        /// For what.
+        dialect: Dialect,
         /// How long it was waited for.
         waited: Duration,
     },
@@ -77,10 +79,15 @@ impl fmt::Display for ConnectError {
             Self::Exited(status) => {
                 write!(f, "the program ended before it was ready for commands ({status})")
             }
-            Self::NobodyCame { address, waited } => write!(
-                f,
-                "nobody connected in {waited:.1?}: is QEMU running with -qmp {address},server=off?"
-            ),
+            Self::NobodyCame { address, dialect, waited } => {
+                write!(f, "nobody connected in {waited:.1?}: is QEMU running with ")?;
+                match dialect {
+                    Dialect::GuestAgent => {
+                        write!(f, "a -chardev socket,server=off for its guest agent, to {address}?")
+                    }
+                    _ => write!(f, "-qmp {address},server=off?"),
+                }
+            }
             Self::NoGreeting { waited } => write!(
                 f,
                 "connected, but no greeting came in {waited:.1?}: another client may hold this \

@@ -23,6 +23,9 @@ pub enum Error {
         /// Whether the command was sent, at least in part: then it may have run, or may run yet.
         sent: bool,
     },
+    /// The deadline passed: the command was answered well, but the awaited event did not come. The
+    /// connection is as good as before.
+    NoEvent,
     /// The deadline passed, and the guest agent has not taken all of the command: it does not answer
     /// what a session begins with, or does not read. It may not run, or be busy with an earlier command.
     /// The connection is as good as before.
@@ -56,6 +59,9 @@ impl fmt::Display for Error {
                 f.write_str("the deadline passed after the command was sent; it may have run")
             }
             Self::TimedOut { sent: false } => f.write_str("the deadline passed; nothing was sent"),
+            Self::NoEvent => f.write_str(
+                "the deadline passed: the command was answered, but the awaited event did not come",
+            ),
             Self::AgentSilent { sent } => {
                 let taken = match sent {
                     true => "has not taken all of the command, which may yet run",
@@ -92,6 +98,7 @@ impl error::Error for Error {
             Self::Decode(error) => Some(error),
             Self::NotSent(reason) | Self::Unanswered(reason) | Self::Closed(reason) => Some(reason),
             Self::TimedOut { .. }
+            | Self::NoEvent
             | Self::AgentSilent { .. }
             | Self::StillBusy
             | Self::MatcherPanicked

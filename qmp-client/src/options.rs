@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use qmp_proto::{Config, Phase};
 
+use crate::address::Address;
 use crate::connect_error::ConnectError;
 use crate::events::EventLimits;
 use crate::hub::Hub;
@@ -55,6 +56,12 @@ impl Options {
             }
             error => error,
         }
+    }
+
+    /// Why a listener at `address` that has waited since `start` gives up.
+    pub fn nobody_came(&self, address: &Address, start: Instant) -> ConnectError {
+        let (address, dialect) = (address.clone(), self.config.dialect);
+        ConnectError::NobodyCame { address, dialect, waited: start.elapsed() }
     }
 
     /// A hub for a connection that began at `start`, over a transport that carries descriptors or

@@ -127,10 +127,9 @@ impl PendingUntil {
 
     /// Gives up waiting, as the deadline has passed: what the call fails with.
     pub fn give_up(self) -> Error {
-        let late = Error::TimedOut { sent: true };
         match self.reply {
-            Some(_) => late,
-            None => self.pending.hub.give_up(self.pending.id).err().unwrap_or(late),
+            Some(_) => Error::NoEvent,
+            None => self.pending.hub.give_up(self.pending.id).err().unwrap_or(Error::NoEvent),
         }
     }
 }

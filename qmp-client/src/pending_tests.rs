@@ -151,5 +151,8 @@ fn c15_given_up_it_says_whether_it_was_sent() {
     send(&hub);
     hear(&hub, &reply(until.pending.id()));
     assert!(until.poll(&waker).is_pending());
-    assert_eq!(until.give_up(), Error::TimedOut { sent: true });
+    let error = until.give_up();
+    assert_eq!(error, Error::NoEvent);
+    let text = "the deadline passed: the command was answered, but the awaited event did not come";
+    assert_eq!(error.to_string(), text);
 }

@@ -62,6 +62,10 @@ impl<R: Runtime> Builder<R> {
 
     crate::option_setters!();
 
+    pub(crate) fn options(&self) -> &Options {
+        &self.options
+    }
+
     /// Connects to an [`Address`], to what one wrote for `-qmp` on QEMU's command line, or to the
     /// Unix socket at a path.
     ///

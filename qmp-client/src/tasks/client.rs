@@ -181,7 +181,8 @@ impl Client {
     /// # Errors
     ///
     /// As [`execute`](Self::execute): an error of the command's ends the wait. The timeout is for
-    /// both. A panic in `matches` is [`Error::MatcherPanicked`].
+    /// both: where the command was answered and the event did not come, it is [`Error::NoEvent`]. A panic in
+    /// `matches` is [`Error::MatcherPanicked`].
     pub fn execute_until<C: Command>(
         &self,
         command: &C,

@@ -84,8 +84,7 @@ impl<R: Runtime> Listener<R> {
                 outcome => return outcome,
             }
         }
-        let (address, waited) = (self.address().clone(), start.elapsed());
-        Err(ConnectError::NobodyCame { address, waited })
+        Err(self.builder.options().nobody_came(self.address(), start))
     }
 
     async fn next(&self) -> io::Result<OwnedFd> {

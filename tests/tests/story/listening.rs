@@ -7,7 +7,7 @@ use std::time::Duration;
 use qmp_tests::qemu::{DEADLINE, Setup};
 
 use super::qmp::commands::{Cont, QueryStatus, Quit, RunState};
-use super::qmp::{Address, CloseReason, ConnectError, Listener};
+use super::qmp::{Address, Builder, CloseReason, ConnectError, Dialect, Listener};
 use super::runtime::tell;
 use super::{next_event, patient, qmp};
 
@@ -70,6 +70,14 @@ fn c20_nobody_comes() {
         assert!(matches!(&error, ConnectError::NobodyCame { .. }), "{error}");
         let hint = format!("is QEMU running with -qmp unix:{},server=off?", path.display());
         assert!(error.to_string().ends_with(&hint), "{error}");
+
+        let builder = Builder::new().dialect(Dialect::GuestAgent);
+        drop(listener);
+        let listener = wait!(builder.listen(path.as_path())).unwrap();
+        let error = wait!(listener.accept(Duration::from_millis(20))).unwrap_err();
+        let hint =
+            "is QEMU running with a -chardev socket,server=off for its guest agent, to unix:";
+        assert!(error.to_string().contains(hint), "{error}");
     });
 }
 
