@@ -5,6 +5,7 @@
 //! - [`connect_machine`] gives the client's end of a connection to a machine, without any address.
 //! - [`Session`] is one client's connection, for a program that answers the commands itself; its
 //!   clients come from a [`Listener`].
+//! - [`share`] lets any number of clients use one server at once.
 //! - [`relay`] stands between a client and a server, and sees what they say to each other.
 //! - [`replay`] plays a recorded session to a client, and says where the client does otherwise.
 //!
@@ -27,6 +28,7 @@ mod receive;
 mod relay;
 mod replay;
 mod session;
+mod share;
 
 pub use listener::{Listener, Stopper};
 pub use machine::{Server, connect_machine};
@@ -36,3 +38,4 @@ pub use qmp_proto::server::{
 pub use relay::relay;
 pub use replay::{ReplayError, replay};
 pub use session::Session;
+pub use share::share;

@@ -11,9 +11,10 @@ use std::time::Duration;
 use qmp_blocking::commands::{
     AddFd, Closefd, Cont, Getfd, QueryFdsets, QueryStatus, QueryVersion, Quit, RunState, Stop,
 };
-use qmp_blocking::server::{Machine, Server as MachineServer};
+use qmp_blocking::server::{self, Listener, Machine, Server as MachineServer};
 use qmp_blocking::{
-    Client, CloseReason, CommandError, Empty, Error, ErrorClass, Events, Raw, Request, Version,
+    Client, CloseReason, CommandError, ConnectError, Empty, Error, ErrorClass, Events, Raw,
+    Request, Version,
 };
 use qmp_tests::example::Example;
 use qmp_tests::qemu::{Block, Monitor, Server, Setup, closed, next_event, patient, within};
@@ -204,6 +205,23 @@ fn without_descriptors_it_turns_clients_away_and_goes_on() {
     let second = within(|| waiting.join()).unwrap();
     second.execute(&Quit).unwrap();
     assert!(share.end().1.success());
+}
+
+#[test]
+fn a_listener_that_is_stopped_keeps_further_clients_out() {
+    let machine = server::connect_machine(Machine::new()).unwrap();
+    let (upstream, events) = patient().from_stream_with_events(machine).unwrap();
+    let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
+    let (address, stopper) = (listener.address().clone(), listener.stopper());
+    let sharing = thread::spawn(move || server::share(upstream, events, &listener, drop));
+    let first = patient().connect(address.clone()).unwrap();
+    stopper.stop();
+    let second = patient().deadline(Duration::from_millis(50)).connect(address);
+    assert!(matches!(second, Err(ConnectError::NoGreeting { .. })), "{second:?}");
+    first.execute(&QueryStatus).unwrap();
+    first.execute(&Quit).unwrap();
+    let end = within(|| sharing.join()).unwrap().unwrap();
+    assert_eq!(end, CloseReason::Quit);
 }
 
 #[test]
