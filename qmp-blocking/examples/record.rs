@@ -4,10 +4,7 @@
 //! Unix socket FILE.sock unless given, and writes a trace to FILE until both sides have ended.
 //! Addresses are written as behind `-qmp`. Passwords and the like are taken out of the trace.
 //!
-//! ```sh
-//! cargo run -p qmp-blocking --example record -- unix:/tmp/vm.sock /tmp/session.trace
-//! ```
-//!
+//! `cargo run -p qmp-blocking --example record -- unix:/tmp/vm.sock /tmp/session.trace` prints
 //! ```text
 //! waiting for a client at unix:/tmp/session.trace.sock
 //! recorded in /tmp/session.trace
@@ -40,7 +37,10 @@ fn run() -> Result<(), Box<dyn Error>> {
     let (address, name, listen) = match &arguments[..] {
         [address, name] => (address, name, Address::from(PathBuf::from(format!("{name}.sock")))),
         [address, name, listen] => (address, name, listen.parse()?),
-        _ => return Err("usage: record ADDRESS FILE [LISTEN]".into()),
+        _ => {
+            eprintln!("usage: record ADDRESS FILE [LISTEN]");
+            std::process::exit(2);
+        }
     };
     let server = connect(&address.parse()?)?;
     let listener = Listener::bind(listen)?;

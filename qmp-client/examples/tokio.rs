@@ -47,7 +47,10 @@ async fn main() -> ExitCode {
 }
 
 async fn run() -> Result<(), Box<dyn Error>> {
-    let address = std::env::args().nth(1).ok_or("usage: tokio unix:PATH")?;
+    let Some(address) = std::env::args().nth(1) else {
+        eprintln!("usage: tokio unix:PATH");
+        std::process::exit(2);
+    };
     let Address::Unix(path) = address.parse()? else { return Err("it takes unix:PATH".into()) };
     let (reader, writer) = UnixStream::connect(path).await?.into_split();
     let builder = Builder::new().command_timeout(Duration::from_secs(10));

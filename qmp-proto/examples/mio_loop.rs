@@ -1,14 +1,9 @@
 //! The protocol in an event loop of one's own: any number of monitors, one thread, one epoll instance.
 //! No adapter, no runtime and no lock: `qmp-proto` alone says what to send, and what has come.
-//!
-//! ```sh
-//! cargo run -p qmp-proto --example mio_loop -- /tmp/vm0.sock /tmp/vm1.sock
-//! ```
-//!
+//! `cargo run -p qmp-proto --example mio_loop -- /tmp/vm0.sock /tmp/vm1.sock` prints
 //! ```text
 //! 0: ready
 //! 0: {"status": "running", "singlestep": false, "running": true}
-//! 0: SHUTDOWN
 //! 0: the server closed the connection
 //! ```
 
@@ -21,9 +16,14 @@ use mio::{Events, Interest, Poll, Token};
 use qmp_proto::{Config, Connection, IoFailure, Output, Request, commands::QueryStatus};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let paths = std::env::args().skip(1);
+    if paths.len() == 0 {
+        eprintln!("usage: mio_loop PATH...");
+        std::process::exit(2);
+    }
     let mut poll = Poll::new()?;
     let mut monitors = Vec::new();
-    for (number, path) in std::env::args().skip(1).enumerate() {
+    for (number, path) in paths.enumerate() {
         let mut stream = UnixStream::connect(path)?;
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(number), both)?;

@@ -7,7 +7,7 @@ use std::time::Instant;
 use qmp_blocking::commands::{Quit, SystemReset};
 use qmp_blocking::server::{Machine, Server};
 use qmp_blocking::{CommandError, Empty, ErrorClass, Event, Raw, Timestamp};
-use qmp_tests::example::Example;
+use qmp_tests::example::{Example, run};
 use qmp_tests::qemu::{DEADLINE, Monitor, Setup, patient};
 use serde_json::{Value, json};
 
@@ -232,6 +232,16 @@ fn fleet_drives_200_embedded_machines_and_some_qemus() {
     check(&told(Example::start("fleet", &[])), 200);
     if Setup::bare().is_some() {
         check(&told(Example::start("fleet", &["8", "qemu"])), 8);
+    }
+}
+
+#[test]
+fn those_that_need_an_address_say_so() {
+    for name in ["mio_loop", "record", "share", "tokio"] {
+        let output = run(name, &[]);
+        let usage = format!("usage: {name} ");
+        assert!(output.stderr.starts_with(usage.as_bytes()), "{output:?}");
+        assert_eq!((output.stdout.len(), output.status.code()), (0, Some(2)), "{name}");
     }
 }
 
