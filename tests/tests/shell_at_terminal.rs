@@ -133,6 +133,22 @@ fn at_a_terminal_lines_are_kept_but_for_secrets() {
 }
 
 #[test]
+fn at_a_terminal_help_helps_and_exit_leaves() {
+    let server = Server::bind("tcp:127.0.0.1:0", Machine::new()).unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let mut terminal = terminal(&server.address().to_string(), home.path());
+    terminal.type_text("help");
+    terminal.press(ENTER);
+    terminal.expect("COMMAND KEY=VALUE");
+    terminal.expect_line(PROMPT);
+    terminal.type_text("exit");
+    terminal.press(ENTER);
+    assert!(terminal.end().success());
+    // The server is there for others.
+    patient().connect(server.address()).unwrap();
+}
+
+#[test]
 fn at_a_terminal_qemu_s_own_schema_completes() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Unix).monitor(Monitor::Unix).start();

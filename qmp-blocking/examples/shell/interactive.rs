@@ -21,6 +21,13 @@ use crate::session::Session;
 
 type Lines = Editor<Completion, FileHistory>;
 
+/// For who types `help`, which no command is called.
+const HELP: &str = "\
+COMMAND KEY=VALUE..., as in: device_add driver=virtio-net-pci id=n0
+Tab completes all three. Ctrl-D or exit leaves; quit ends the server.
+The human monitor: human-monitor-command command-line='info status', or the option --hmp.
+More is in shell --help.";
+
 /// Executes what is typed, until the end of it or of the server.
 pub(crate) fn talk(client: Client, options: &Options) -> Result<Outcome, Box<dyn Error>> {
     let config = Config::builder()
@@ -44,7 +51,7 @@ pub(crate) fn talk(client: Client, options: &Options) -> Result<Outcome, Box<dyn
     // Where there is none yet, it begins now.
     history.iter().for_each(|file| drop(lines.load_history(file)));
     loop {
-        let outcome = step(&mut session, &mut lines, history.as_deref())?;
+        let outcome = step(&mut session, &mut lines, history.as_deref(), options.hmp)?;
         let Some(outcome) = outcome else { return Ok(Outcome::Done) };
         if outcome.ends() {
             let _ = end.join();
@@ -58,6 +65,7 @@ fn step(
     session: &mut Session,
     lines: &mut Lines,
     history: Option<&Path>,
+    hmp: bool,
 ) -> Result<Option<Outcome>, ReadlineError> {
     if let Some(completion) = lines.helper() {
         completion.in_transaction.set(session.in_transaction());
@@ -76,7 +84,12 @@ fn step(
         // At once: who is killed has a history too.
         history.iter().for_each(|file| drop(lines.append_history(file)));
     }
-    Ok(Some(session.execute(line.as_bytes())))
+    match line.trim() {
+        "exit" if !hmp => return Ok(None),
+        "help" | "?" if !hmp => session.printer.text(HELP),
+        line => return Ok(Some(session.execute(line.as_bytes()))),
+    }
+    Ok(Some(Outcome::Done))
 }
 
 fn welcome(client: &Client) {
@@ -84,7 +97,7 @@ fn welcome(client: &Client) {
         let qemu = version.qemu;
         println!("QEMU {}.{}.{} {}", qemu.major, qemu.minor, qemu.micro, version.package);
     }
-    println!("Tab completes, Ctrl-D leaves.");
+    println!("Tab completes, help helps, Ctrl-D leaves.");
 }
 
 /// What the server knows. One that cannot tell is typed to all the same.

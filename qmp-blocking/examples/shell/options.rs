@@ -27,8 +27,9 @@ the environment's QMP_SOCKET where there is none.
                       otherwise 10 s, as long as it takes, and 10 s
       --start         start QEMU, with its monitor connected to this shell
 
-A line is COMMAND KEY=VALUE..., where KEY may be a.b. A VALUE is a number, true, false, null, a text in
-quotes, or JSON in brackets; all else is text as it is, 007 and 1.2.3 too.
+A line is COMMAND KEY=VALUE..., as in device_add driver=virtio-net-pci id=n0; KEY may be a.b. A VALUE is a
+number, true, false, null, a text in quotes, or JSON in brackets; all else is text as it is, 007 and 1.2.3
+too.
 
 Status: 0 all went well, 1 the server answered with an error, 2 wrong usage or no connection, 3 not in
 time. The human monitor's errors are text like its answers: with --hmp, they count as going well.";
