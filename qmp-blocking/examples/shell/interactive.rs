@@ -2,7 +2,8 @@
 
 use std::error::Error;
 use std::path::Path;
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 
 use qmp_blocking::commands::{HumanMonitorCommand, QueryQmpSchema};
 use qmp_blocking::{Client, Request};
@@ -41,32 +42,49 @@ pub(crate) fn talk(client: Client, options: &Options) -> Result<Outcome, Box<dyn
     let mut session = Session::new(client, printer, options);
     session.show_events();
     welcome(&session.client);
-    let (client, printer) = (session.client.clone(), session.printer.clone());
-    let end = thread::spawn(move || {
-        let reason = client.closed();
-        printer.notice(&format!("the connection has ended: {reason}"));
-    });
+    let answering = Arc::new(Mutex::new(()));
+    let end = tell_the_end(&session, answering.clone());
     lines.set_helper(Some(completion(&session.client, options)));
     let history = history::file();
     // Where there is none yet, it begins now.
     history.iter().for_each(|file| drop(lines.load_history(file)));
-    loop {
-        let outcome = step(&mut session, &mut lines, history.as_deref(), options.hmp)?;
-        let Some(outcome) = outcome else { return Ok(Outcome::Done) };
+    while let Some(line) = read(&mut session, &mut lines, history.as_deref())? {
+        let busy = answering.lock();
+        let outcome = match line.trim() {
+            "exit" if !options.hmp => break,
+            "help" | "?" if !options.hmp => {
+                session.printer.text(HELP);
+                Outcome::Done
+            }
+            line => session.execute(line.as_bytes()),
+        };
+        drop(busy);
         if outcome.ends() {
             let _ = end.join();
             return Ok(outcome);
         }
     }
+    Ok(Outcome::Done)
+}
+
+/// Tells that the connection has ended, when it has: behind the events that came before, and behind what is
+/// being answered.
+fn tell_the_end(session: &Session, answering: Arc<Mutex<()>>) -> JoinHandle<()> {
+    let (client, printer) = (session.client.clone(), session.printer.clone());
+    thread::spawn(move || {
+        let reason = client.closed();
+        let _ = client.wait_idle(printer.patience());
+        let _answered = answering.lock();
+        printer.notice(&format!("the connection has ended: {reason}"));
+    })
 }
 
 /// One line; none at the end of them.
-fn step(
+fn read(
     session: &mut Session,
     lines: &mut Lines,
     history: Option<&Path>,
-    hmp: bool,
-) -> Result<Option<Outcome>, ReadlineError> {
+) -> Result<Option<String>, ReadlineError> {
     if let Some(completion) = lines.helper() {
         completion.in_transaction.set(session.in_transaction());
     }
@@ -76,7 +94,7 @@ fn step(
         Err(ReadlineError::Eof) => return Ok(None),
         Err(ReadlineError::Interrupted) => {
             session.abandon_transaction();
-            return Ok(Some(Outcome::Done));
+            return Ok(Some(String::new()));
         }
         Err(error) => return Err(error),
     };
@@ -84,12 +102,7 @@ fn step(
         // At once: who is killed has a history too.
         history.iter().for_each(|file| drop(lines.append_history(file)));
     }
-    match line.trim() {
-        "exit" if !hmp => return Ok(None),
-        "help" | "?" if !hmp => session.printer.text(HELP),
-        line => return Ok(Some(session.execute(line.as_bytes()))),
-    }
-    Ok(Some(Outcome::Done))
+    Ok(Some(line))
 }
 
 fn welcome(client: &Client) {
