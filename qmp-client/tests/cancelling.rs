@@ -5,6 +5,7 @@
 use std::future::Future;
 use std::io::Read;
 use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 use std::time::Duration;
@@ -85,7 +86,7 @@ fn c11_a_command_with_a_descriptor_is_dropped_after_every_poll() {
     for times in 0_usize.. {
         let mut bench = Bench::new(&Builder::new(), 7);
         let client = bench.client.clone();
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = UnixStream::pair().unwrap();
         let request = Request::new("getfd").descriptor(OwnedFd::from(writer));
         let execute = client.execute_request(request);
         let ended = poll_and_drop(&mut bench, Box::pin(async { execute.await.is_ok() }), times);

@@ -221,7 +221,7 @@ fn what_is_told_of_the_end() {
 fn what_is_told_of_truncated_output() {
     const KEPT: usize = 16 << 20;
     let truncated = |bytes: usize, told: &str| {
-        let output = base64::encode(&vec![0; bytes]);
+        let output = crate::base64::encode(vec![0; bytes]);
         let told = format!(r#"{{"exited": true, "exitcode": 0, "out-data": "{output}"{told}}}"#);
         let output = GuestOutput::new(&serde_json::from_str(&told).unwrap()).unwrap();
         assert_eq!(output.stdout.len(), bytes);
