@@ -22,7 +22,7 @@ test:
 	scripts/install-python-client
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
 	cargo test -p qmp-proto
-	cargo test -p qmp-proto --no-default-features
+	cargo test -p qmp-proto --no-default-features --features server,trace
 
 # The races of what threads and tasks share, in many orders. It has a target folder of its own, as its flag would
 # have everything built anew.
@@ -36,7 +36,7 @@ lint:
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path bench/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
-	cargo clippy -p qmp-client -- -D warnings
+	scripts/lint-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
 # qmp-proto without std, in the versions that the workspace's lock file names. The second build is the check's own test:

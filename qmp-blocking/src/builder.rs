@@ -1,5 +1,6 @@
 //! The options of a connection, and the ways to get one.
 
+#[cfg(feature = "callbacks")]
 mod callbacks;
 
 use std::io::{Read, Write};
@@ -77,6 +78,31 @@ impl Builder {
     }
 
     qmp_client::option_setters!();
+
+    /// Does not send commands that the server does not offer: they fail with
+    /// [`Error::UnknownCommand`](crate::Error::UnknownCommand). Off by default: the server's own
+    /// error comes soon enough.
+    ///
+    /// Which commands there are is asked with the first command, as by
+    /// [`Client::supports`](crate::Client::supports); where that fails, the first command fails with
+    /// it.
+    ///
+    /// ```
+    /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// use qmp_blocking::{Builder, Error, Request};
+    ///
+    /// # let socket = server();
+    /// let client = Builder::new().refuse_unknown(true).from_stream(socket)?;
+    /// let error = client.execute_request(Request::new("blockdev-ad")).unwrap_err();
+    /// assert_eq!(error, Error::UnknownCommand("blockdev-ad".to_owned()));
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn refuse_unknown(mut self, refuse: bool) -> Self {
+        self.refuse_unknown = refuse.then_some(Client::refuse_unknown);
+        self
+    }
 
     pub(crate) fn options(&self) -> &Options {
         &self.options

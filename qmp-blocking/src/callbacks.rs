@@ -9,6 +9,7 @@ mod panics;
 mod pool;
 mod registration;
 mod submission;
+mod unattended;
 
 use std::collections::BTreeMap;
 use std::process;
@@ -24,6 +25,7 @@ use crate::lock;
 pub use panics::OnPanic;
 pub use pool::{Job, Pool};
 pub use registration::Registration;
+pub(crate) use unattended::Deadlines;
 
 use registration::Registered;
 

@@ -1,9 +1,12 @@
 //! The handle through which any number of threads use one connection.
 
+#[cfg(feature = "callbacks")]
 mod callbacks;
+#[cfg(feature = "guest-exec")]
 mod guest;
 mod offered;
 mod pending;
+mod weak;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,8 +23,8 @@ use crate::callbacks::{Callbacks, Idle};
 use crate::event_iterator::Events;
 use crate::line::{Line, Progress};
 
-pub use self::callbacks::WeakClient;
 pub use self::pending::Pending;
+pub use self::weak::WeakClient;
 
 /// A connection to a QMP server. Clones share it, and any number of threads may use it at once.
 ///

@@ -41,6 +41,17 @@
 //!
 //! # Features
 //!
+//! These are on by default. A program that needs nothing of them builds faster, and is smaller, with
+//! `default-features = false`, as `connect_unix`, `execute` and `events` need none:
+//!
+//! - `callbacks`: [`Client::on_event`], [`Client::submit`] and what belongs to them.
+//! - `guest-exec`: [`Client::guest_exec`] and [`base64`].
+//! - `server`: the server's side, for tests.
+//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`; without it, opening them is an error.
+//! - `trace`: [`Builder::record`] and [`trace`]; with `server`, its relay and its replay too.
+//!
+//! These are off by default:
+//!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
 //!   the level TRACE; at DEBUG when one is ready for commands, and how it ended. A connection is
@@ -50,6 +61,10 @@
 
 mod background;
 mod builder;
+#[cfg(feature = "callbacks")]
+mod callbacks;
+#[cfg(not(feature = "callbacks"))]
+#[path = "no_callbacks.rs"]
 mod callbacks;
 mod client;
 mod event_iterator;
@@ -60,9 +75,9 @@ mod nudge;
 #[doc = include_str!("predecessor.md")]
 pub mod predecessor {}
 mod scope;
+#[cfg(feature = "server")]
 pub mod server;
 mod turns;
-mod unattended;
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -71,6 +86,7 @@ use std::process::{Child, Command as Program};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use builder::Builder;
+#[cfg(feature = "callbacks")]
 pub use callbacks::{Job, OnPanic, Pool, Registration};
 pub use client::{Client, Pending, WeakClient};
 pub use event_iterator::Events;

@@ -13,9 +13,9 @@ use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
+use crate::callbacks::Deadlines;
 use crate::nudge::{Nudge, poll};
 use crate::turns::{self, ReadBuffer, Successor, Turns};
-use crate::unattended::Deadlines;
 
 /// How much longer than asked for a read may wait before the kernel is told anew.
 const SLACK: Duration = Duration::from_millis(1);
@@ -60,7 +60,7 @@ pub(crate) struct Line {
 impl Line {
     /// A line over a connected stream socket in blocking mode.
     pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
-        let (turns, deadlines) = (Turns::new(), Deadlines::default());
+        let (turns, deadlines) = (Turns::new(), Default::default());
         Ok(Self { hub, turns, deadlines, socket, background: Nudge::new()? })
     }
 

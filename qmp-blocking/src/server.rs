@@ -25,7 +25,9 @@
 mod listener;
 mod machine;
 mod receive;
+#[cfg(feature = "trace")]
 mod relay;
+#[cfg(feature = "trace")]
 mod replay;
 mod session;
 mod share;
@@ -35,7 +37,9 @@ pub use machine::{Server, connect_machine};
 pub use qmp_proto::server::{
     Call, CloseReason, Config, Connection, Machine, Monitor, RespondError, Ticket, Vm,
 };
+#[cfg(feature = "trace")]
 pub use relay::relay;
+#[cfg(feature = "trace")]
 pub use replay::{ReplayError, replay};
 pub use session::Session;
 pub use share::share;

@@ -5,6 +5,9 @@
 //! When the reader leaves, a thread that is parked takes over, or the background thread where there
 //! is none.
 
+#[cfg(feature = "callbacks")]
+mod attending;
+
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -199,22 +202,6 @@ impl Turns {
         if self.is_put_off() {
             self.put_off.store(false, Ordering::SeqCst);
         }
-    }
-
-    /// A command is out for whose reply nobody waits; tells whether the background thread has to be
-    /// woken from its patience.
-    pub(crate) fn attend(&self) -> Successor {
-        let mut state = self.lock();
-        state.unattended += 1;
-        match std::mem::take(&mut state.background_dozes) {
-            true => Successor::Background,
-            false => Successor::Found,
-        }
-    }
-
-    /// Its outcome is known.
-    pub(crate) fn unattend(&self) {
-        self.lock().unattended -= 1;
     }
 
     /// For the background thread: the turn, for as long as it takes to read what is there.

@@ -99,26 +99,6 @@ fn a_caller_that_comes_while_the_background_thread_reads_takes_over() {
     drop(taken(&turns));
 }
 
-/// Its patience is for callers who come again at once, and read for themselves.
-#[test]
-fn the_background_thread_has_no_patience_while_a_reply_is_nobodys() {
-    let turns = Turns::new();
-    let buffer = taken(&turns);
-    assert_eq!(turns.leave(Some(buffer)), Successor::Found);
-    // It dozes, and the first such command wakes it, once.
-    assert_eq!(turns.look(0).0, Look::Changed(1));
-    assert_eq!(turns.attend(), Successor::Background);
-    assert_eq!(turns.attend(), Successor::Found);
-    // It reads at once, however recently others did.
-    assert_eq!(turns.look(0).0, Look::Idle);
-    assert_eq!(turns.attend(), Successor::Found, "it reads, so nobody has to wake it");
-    let buffer = taken(&turns);
-    assert_eq!(turns.look(0).0, Look::Busy);
-    assert_eq!(turns.leave(Some(buffer)), Successor::Background, "the reader wakes it");
-    (0..3).for_each(|_| turns.unattend());
-    assert_eq!(turns.look(0).0, Look::Changed(2));
-}
-
 /// It is woken once for any number of them, and not where it looks again soon anyway.
 #[test]
 fn the_background_thread_sends_what_was_put_off_and_nobody_else_sends() {

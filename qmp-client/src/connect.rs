@@ -43,10 +43,13 @@ pub use unix::{try_abstract, try_unix};
 
 mod attempts;
 mod error;
-mod fifo;
 pub(crate) mod open;
+#[cfg(feature = "streams")]
+pub(crate) mod streams;
+#[cfg(not(feature = "streams"))]
+#[path = "connect/no_streams.rs"]
+pub(crate) mod streams;
 pub(crate) mod tcp;
-mod terminal;
 #[cfg(test)]
 mod tests;
 mod unix;

@@ -15,6 +15,15 @@
 //!
 //! # Features
 //!
+//! On by default, so that who builds a small program can do without:
+//!
+//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`. Without it, no connection is opened to
+//!   them.
+//! - `trace`: recordings, and `qmp_proto::trace`.
+//! - `guest-exec`: [`guest`] and [`base64`].
+//!
+//! Off by default:
+//!
 //! - `async`: the client for tasks.
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
@@ -24,12 +33,14 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
+#[cfg(feature = "guest-exec")]
 pub mod base64;
 pub mod connect;
 mod connect_error;
 pub mod descriptors;
 mod error;
 mod events;
+#[cfg(feature = "guest-exec")]
 pub mod guest;
 mod hub;
 pub mod listen;
@@ -38,6 +49,10 @@ mod pending;
 pub mod pump;
 pub mod spawn;
 mod sync;
+#[cfg(feature = "trace")]
+mod tap;
+#[cfg(not(feature = "trace"))]
+#[path = "no_tap.rs"]
 mod tap;
 #[cfg(feature = "async")]
 pub mod tasks;
@@ -50,6 +65,7 @@ pub use address::Address;
 pub use connect_error::ConnectError;
 pub use error::Error;
 pub use events::{EventLimits, Lagged, Subscription};
+#[cfg(feature = "guest-exec")]
 pub use guest::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram};
 pub use hub::{Flushed, Hub, Received};
 pub use options::Options;
@@ -60,16 +76,18 @@ pub use watch::Matcher;
 
 /// What every adapter names as its own, beside its client.
 pub mod names {
+    #[cfg(feature = "trace")]
+    pub use crate::Recording;
     pub use crate::address::AddressError;
     pub use crate::connect::SocketError;
-    pub use crate::{
-        Address, ConnectError, Error, EventLimits, GuestExecError, GuestExitStatus, GuestOutput,
-        GuestProgram, Lagged, Recording, base64,
-    };
+    pub use crate::{Address, ConnectError, Error, EventLimits, Lagged};
+    #[cfg(feature = "guest-exec")]
+    pub use crate::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram, base64};
+    #[cfg(feature = "trace")]
+    pub use qmp_proto::trace;
     pub use qmp_proto::{
         CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Dialect, Empty,
         ErrorClass, Event, Greeting, IoFailure, JsonFault, NoReply, NotQmp, Raw, Refusal, Request,
         Timestamp, TypedEvent, Version, VersionTriple, Violation, commands, events, guest_commands,
-        trace,
     };
 }

@@ -173,14 +173,6 @@ macro_rules! option_setters {
             self
         }
 
-        /// Writes each connection down as text, for a look at it or for a replay: every message
-        /// both ways, with the time since connecting began.
-        ///
-        /// Takes any writer, or a [`Recording`]($crate::Recording), which can do without the
-        /// secrets.
-        pub fn record(mut self, recording: impl Into<$crate::Recording>) -> Self {
-            self.options.recording = Some(recording.into());
-            self
-        }
+        $crate::recording_setter!();
     };
 }

@@ -147,6 +147,23 @@ fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// What a builder has for recordings.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! recording_setter {
+    () => {
+        /// Writes each connection down as text, for a look at it or for a replay: every message
+        /// both ways, with the time since connecting began.
+        ///
+        /// Takes any writer, or a [`Recording`]($crate::Recording), which can do without the
+        /// secrets.
+        pub fn record(mut self, recording: impl Into<$crate::Recording>) -> Self {
+            self.options.recording = Some(recording.into());
+            self
+        }
+    };
+}
+
 /// Without what went by: it may hold secrets.
 impl fmt::Debug for Tap {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -54,6 +54,7 @@ mod client;
 mod driver;
 mod events;
 mod execute;
+#[cfg(feature = "guest-exec")]
 mod guest;
 #[doc = include_str!("tasks/guide.md")]
 pub mod guide {}

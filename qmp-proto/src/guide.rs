@@ -7,5 +7,6 @@
 
 #[doc = include_str!("guide/event_loop.md")]
 pub mod event_loop {}
+#[cfg(feature = "server")]
 #[doc = include_str!("guide/fuzzing.md")]
 pub mod fuzzing {}

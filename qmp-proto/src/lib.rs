@@ -107,6 +107,8 @@
 //!
 //! - `std`, on by default: commands are encoded straight into the outgoing buffer. Without it the
 //!   crate needs `alloc` alone, and encoding makes one more copy.
+//! - `server`, on by default: the server's side of the protocol, and a machine behind it.
+//! - `trace` (needs `server`), on by default: recorded sessions as text, redaction, and replay.
 //! - `deep` (needs `std`): [`Raw::parse`] decodes replies nested deeper than serde_json's limit of
 //!   128 levels, up to [`Config::max_depth`], on any stack. A chain of 200 backing files gives one.
 
@@ -142,10 +144,12 @@ mod raw;
 mod receive;
 mod scanner;
 mod send;
+#[cfg(feature = "server")]
 pub mod server;
 mod state;
 mod sync;
 mod text;
+#[cfg(feature = "trace")]
 pub mod trace;
 mod window;
 mod wire;

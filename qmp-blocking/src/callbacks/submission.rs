@@ -9,9 +9,9 @@ use std::time::Instant;
 use qmp_client::{Error, Pending};
 use qmp_proto::{Prepared, Raw};
 
+use super::unattended::Unattended;
 use super::{Callbacks, Unfinished};
 use crate::lock;
-use crate::unattended::Unattended;
 
 /// What is called with the outcome of a command.
 pub(crate) type OnReply = Box<dyn FnOnce(Result<Raw, Error>) + Send>;

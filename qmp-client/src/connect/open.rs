@@ -4,10 +4,11 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Instant;
 
-use super::{connect_tcp, fifo, repeat, terminal, try_abstract, try_unix};
+use super::streams::{self, open_inherited};
+use super::{connect_tcp, repeat, try_abstract, try_unix};
 use crate::connect::Attempts;
 use crate::connect_error::ConnectError;
-use crate::{Address, descriptors, pump};
+use crate::{Address, descriptors};
 
 /// A connected stream socket, in blocking mode.
 ///
@@ -45,36 +46,11 @@ pub fn open(address: &Address, deadline: Instant) -> Result<Opened, ConnectError
     Ok(repeat(Attempts::new(address.clone(), deadline), || try_open(address))?)
 }
 
-/// What this process has open already, for which there is nothing to wait.
-pub(crate) fn open_inherited(address: &Address) -> Option<io::Result<Opened>> {
-    match address {
-        Address::Fd(number) => Some(descriptors::duplicate_inherited(*number).map(Opened::direct)),
-        Address::Stdio => Some(standard_streams()),
-        _ => None,
-    }
-}
-
 /// One attempt, which never blocks, at what has a path or a name in this system.
 pub(crate) fn try_open(address: &Address) -> io::Result<Opened> {
     match address {
         Address::Unix(path) => try_unix(path).map(Opened::direct),
         Address::Abstract(name) => try_abstract(name).map(Opened::direct),
-        Address::Pipe(path) => {
-            let (reader, writer) = fifo::try_open(path)?;
-            pump::socket_for_file(reader, writer)
-        }
-        Address::Terminal(path) => {
-            let terminal = terminal::open(path)?;
-            pump::socket_for_file(terminal.try_clone()?, terminal)
-        }
-        Address::Tcp { .. } | Address::Fd(_) | Address::Stdio => {
-            Err(io::ErrorKind::Unsupported.into())
-        }
+        address => streams::try_open(address),
     }
-}
-
-fn standard_streams() -> io::Result<Opened> {
-    // Not `Stdin` itself: poll does not see what its buffer holds.
-    let reader = io::stdin().as_fd().try_clone_to_owned()?;
-    pump::socket_for_file(reader.into(), io::stdout())
 }

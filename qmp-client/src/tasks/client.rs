@@ -4,7 +4,9 @@ use std::os::fd::OwnedFd;
 use std::task::{Poll, Waker};
 use std::time::Duration;
 
-use qmp_proto::{CloseReason, Command, Event, Greeting, Prepared, Raw, Refusal, Request};
+use qmp_proto::{
+    CloseReason, Command, DecodeError, Event, Greeting, Prepared, Raw, Refusal, Request,
+};
 use serde::Serialize;
 
 use super::events::Events;
@@ -144,7 +146,7 @@ impl Client {
     /// An [`Error`] tells the server's error, a refusal of ours, a connection that ended (and
     /// whether the command may have run) and the timeout apart.
     pub fn execute<C: Command>(&self, command: &C) -> Execute<C::Return> {
-        self.run(Request::of(command), C::decode)
+        self.run(Request::of(command).prepare(), C::decode)
     }
 
     /// Executes a command out-of-band: it overtakes all others, in the queue and at the server.
@@ -154,7 +156,7 @@ impl Client {
     /// As [`execute`](Self::execute). It is refused unless the builder asked for out-of-band
     /// execution and the server offers it.
     pub fn execute_oob<C: Command>(&self, command: &C) -> Execute<C::Return> {
-        self.run(Request::of(command).out_of_band(), C::decode)
+        self.run(Request::of(command).out_of_band().prepare(), C::decode)
     }
 
     /// Executes a command with a descriptor, for `getfd` and `add-fd`. The descriptor is closed
@@ -168,7 +170,7 @@ impl Client {
         command: &C,
         descriptor: impl Into<OwnedFd>,
     ) -> Execute<C::Return> {
-        self.run(Request::of(command).descriptor(descriptor.into()), C::decode)
+        self.run(Request::of(command).descriptor(descriptor.into()).prepare(), C::decode)
     }
 
     /// Executes a command and waits for both its return and an event, in whichever order they come.
@@ -199,7 +201,7 @@ impl Client {
     ///
     /// As [`execute`](Self::execute).
     pub fn execute_request<A: Serialize>(&self, request: Request<A, OwnedFd>) -> Execute<Raw> {
-        self.run(request, Ok)
+        self.run(request.prepare(), Ok)
     }
 
     /// Executes a query by its name, with or without the prefix `query-`: `status` stands for
@@ -271,16 +273,12 @@ impl Client {
         Events::new(subscription, self.handle.sleep, self.link().bell())
     }
 
-    fn run<A: Serialize, T>(
+    pub(super) fn run<T>(
         &self,
-        request: Request<A, OwnedFd>,
-        decode: fn(Raw) -> Result<T, qmp_proto::DecodeError>,
+        prepared: Result<Prepared<OwnedFd>, Refusal>,
+        decode: fn(Raw) -> Result<T, DecodeError>,
     ) -> Execute<T> {
-        Execute::new(self.handle.clone(), self.timeout, request.prepare(), decode)
-    }
-
-    pub(super) fn execute_prepared(&self, command: Prepared<OwnedFd>) -> Execute<Raw> {
-        Execute::new(self.handle.clone(), self.timeout, Ok(command), Ok)
+        Execute::new(self.handle.clone(), self.timeout, prepared, decode)
     }
 
     pub(super) fn link(&self) -> &Link {

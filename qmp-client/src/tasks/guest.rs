@@ -50,7 +50,7 @@ impl Client {
         loop {
             step = match step {
                 Step::Execute(command, timeout, asked) => {
-                    let outcome = self.with_timeout(timeout).execute_prepared(command).await;
+                    let outcome = self.with_timeout(timeout).run(Ok(command), Ok).await;
                     asked.answered(outcome, Instant::now())?
                 }
                 Step::Sleep(time, running) => {

@@ -8,7 +8,8 @@ use async_io::Async;
 
 use super::runtime::{Runtime, within};
 use crate::address::Address;
-use crate::connect::open::{open_inherited, try_open};
+use crate::connect::open::try_open;
+use crate::connect::streams::open_inherited;
 use crate::connect::{Attempts, Opened, SocketError, tcp};
 use crate::connect_error::ConnectError;
 

@@ -10,6 +10,7 @@
 
 pub mod agent;
 pub mod peer;
+#[cfg(feature = "server")]
 pub mod server;
 pub mod trace;
 
