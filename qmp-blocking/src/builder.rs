@@ -3,13 +3,14 @@
 #[cfg(feature = "callbacks")]
 mod callbacks;
 
-use std::io::{Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
+use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
 use std::time::Instant;
 
-use qmp_client::connect::{Opened, open};
+use qmp_client::connect::{Opened, connect_tcp, connect_unix, open};
 use qmp_client::listen::ListenSocket;
 use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
 use qmp_proto::{Dialect, Greeting};
@@ -118,7 +119,8 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<Client, ConnectError> {
-        Ok(self.connect_with_events(address)?.0)
+        let address = address.try_into().map_err(Into::into)?;
+        self.connect_by(|deadline| open(&address, deadline))
     }
 
     /// As [`connect`](Self::connect), with all events from the connection's very first on.
@@ -132,8 +134,35 @@ impl Builder {
     ) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
         let address = address.try_into().map_err(Into::into)?;
-        let opened = open(&address, self.options.deadline_after(start));
-        self.begin(opened.map_err(|error| self.options.not_opened(error))?, start)
+        let opened = self.opened(start, |deadline| open(&address, deadline))?;
+        self.begin_with_events(opened, start)
+    }
+
+    /// As [`connect`](Self::connect). A program that connects by this alone is spared all other kinds
+    /// of address.
+    pub(crate) fn connect_unix(&self, path: &Path) -> Result<Client, ConnectError> {
+        self.connect_by(|deadline| Ok(Opened::direct(connect_unix(path, deadline)?)))
+    }
+
+    /// As [`connect_unix`](Self::connect_unix), for a TCP port.
+    pub(crate) fn connect_tcp(&self, host: &str, port: u16) -> Result<Client, ConnectError> {
+        self.connect_by(|deadline| Ok(Opened::direct(connect_tcp(host, port, deadline)?)))
+    }
+
+    fn connect_by(
+        &self,
+        open: impl FnOnce(Instant) -> Result<Opened, ConnectError>,
+    ) -> Result<Client, ConnectError> {
+        let start = Instant::now();
+        self.begin(self.opened(start, open)?, start)
+    }
+
+    fn opened(
+        &self,
+        start: Instant,
+        open: impl FnOnce(Instant) -> Result<Opened, ConnectError>,
+    ) -> Result<Opened, ConnectError> {
+        open(self.options.deadline_after(start)).map_err(|error| self.options.not_opened(error))
     }
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
@@ -155,7 +184,7 @@ impl Builder {
     ///
     /// As [`connect`](Self::connect).
     pub fn from_stream(&self, stream: impl Into<OwnedFd>) -> Result<Client, ConnectError> {
-        Ok(self.from_stream_with_events(stream)?.0)
+        self.begin(direct(stream.into())?, Instant::now())
     }
 
     /// As [`from_stream`](Self::from_stream), with all events from the connection's very first on.
@@ -167,9 +196,7 @@ impl Builder {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events), ConnectError> {
-        let stream = stream.into();
-        rustix::io::ioctl_fionbio(&stream, false).map_err(std::io::Error::from)?;
-        self.begin(Opened::direct(stream), Instant::now())
+        self.begin_with_events(direct(stream.into())?, Instant::now())
     }
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
@@ -186,7 +213,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<Client, ConnectError> {
-        Ok(self.begin(pump::socket_for(reader, writer)?, Instant::now())?.0)
+        self.begin(pump::socket_for(reader, writer)?, Instant::now())
     }
 
     /// As [`from_io`](Self::from_io), with all events from the connection's very first on.
@@ -199,7 +226,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin(pump::socket_for(reader, writer)?, Instant::now())
+        self.begin_with_events(pump::socket_for(reader, writer)?, Instant::now())
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
@@ -244,26 +271,39 @@ impl Builder {
     ) -> Result<(Client, Events, Child), ConnectError> {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
-        match self.begin(Opened::direct(socket), start) {
+        match self.begin_with_events(Opened::direct(socket), start) {
             Ok((client, events)) => Ok((client, events, child)),
             Err(error) => Err(spawn::reap(child, error)),
         }
     }
 
     /// Negotiates over a socket in blocking mode.
-    fn begin(&self, opened: Opened, start: Instant) -> Result<(Client, Events), ConnectError> {
-        let Opened { socket, descriptors } = opened;
-        let hub = self.options.hub(descriptors, start);
-        let subscription = hub.subscribe(self.options.event_limits);
-        let line = Arc::new(Line::new(hub, socket)?);
+    fn begin(&self, opened: Opened, start: Instant) -> Result<Client, ConnectError> {
+        self.client(self.line(opened, start)?, start)
+    }
+
+    fn begin_with_events(
+        &self,
+        opened: Opened,
+        start: Instant,
+    ) -> Result<(Client, Events), ConnectError> {
+        let line = self.line(opened, start)?;
+        let events = Events::new(line.hub.subscribe(self.options.event_limits), &line);
+        Ok((self.client(line, start)?, events))
+    }
+
+    fn line(&self, opened: Opened, start: Instant) -> Result<Arc<Line>, ConnectError> {
+        let hub = self.options.hub(opened.descriptors, start);
+        Ok(Arc::new(Line::new(hub, opened.socket)?))
+    }
+
+    fn client(&self, line: Arc<Line>, start: Instant) -> Result<Client, ConnectError> {
         let ready = self.negotiate(&line, start);
         let greeting = ready.inspect_err(|_| line.finish())?;
         background::start(line.clone()).inspect_err(|_| line.finish())?;
-        let events = Events::new(subscription, &line);
         let most = self.options.config.max_queued;
         let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);
-        let client = Client::new(line, greeting, &self.options, callbacks, self.refuse_unknown);
-        Ok((client, events))
+        Ok(Client::new(line, greeting, &self.options, callbacks, self.refuse_unknown))
     }
 
     fn negotiate(&self, line: &Line, start: Instant) -> Result<Greeting, ConnectError> {
@@ -275,4 +315,10 @@ impl Builder {
         let ready = ready.ok_or_else(|| options::not_ready(&line.hub, start))?;
         Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default())
     }
+}
+
+/// A socket that somebody else made, in blocking mode.
+fn direct(stream: OwnedFd) -> io::Result<Opened> {
+    rustix::io::ioctl_fionbio(&stream, false)?;
+    Ok(Opened::direct(stream))
 }

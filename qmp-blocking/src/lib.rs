@@ -162,7 +162,7 @@ pub fn listen(
 ///
 /// As [`connect`].
 pub fn connect_unix(path: impl AsRef<Path>) -> Result<Client, ConnectError> {
-    connect(Address::from(path.as_ref()))
+    Builder::new().connect_unix(path.as_ref())
 }
 
 /// Connects to a TCP port.
@@ -171,7 +171,7 @@ pub fn connect_unix(path: impl AsRef<Path>) -> Result<Client, ConnectError> {
 ///
 /// As [`connect`].
 pub fn connect_tcp(host: impl Into<String>, port: u16) -> Result<Client, ConnectError> {
-    connect(Address::Tcp { host: host.into(), port })
+    Builder::new().connect_tcp(&host.into(), port)
 }
 
 /// Takes a connected stream socket: a `UnixStream`, a `TcpStream`, or any descriptor of one.

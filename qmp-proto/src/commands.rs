@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use crate::command::{Command, Empty};
 use crate::decode::DecodeError;
 use crate::message::Version;
+use crate::open_enum::open_enum;
 use crate::raw::Raw;
 
 /// `query-status`: whether the machine runs.
@@ -33,46 +34,42 @@ pub struct StatusInfo {
     pub status: RunState,
 }
 
-/// The state of a machine.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum RunState {
-    /// Stopped by a debugger.
-    Debug,
-    /// An incoming migration goes on or is awaited.
-    Inmigrate,
-    /// An internal error stopped it.
-    InternalError,
-    /// A failed I/O operation stopped it.
-    IoError,
-    /// Stopped by `stop`.
-    Paused,
-    /// An outgoing migration is done.
-    Postmigrate,
-    /// Not started yet (`-S`).
-    Prelaunch,
-    /// Stopped to finish a migration.
-    FinishMigrate,
-    /// Stopped to restore a snapshot.
-    RestoreVm,
-    /// It runs.
-    Running,
-    /// Stopped to save a snapshot.
-    SaveVm,
-    /// The guest has shut down (`-no-shutdown`).
-    Shutdown,
-    /// Suspended (ACPI S3).
-    Suspended,
-    /// The watchdog stopped it.
-    Watchdog,
-    /// The guest's kernel panicked.
-    GuestPanicked,
-    /// Stopped for a COLO checkpoint.
-    Colo,
-    /// A state not known here.
-    #[serde(untagged)]
-    Other(String),
+open_enum! {
+    /// The state of a machine.
+    pub enum RunState {
+        /// Stopped by a debugger.
+        Debug = "debug",
+        /// An incoming migration goes on or is awaited.
+        Inmigrate = "inmigrate",
+        /// An internal error stopped it.
+        InternalError = "internal-error",
+        /// A failed I/O operation stopped it.
+        IoError = "io-error",
+        /// Stopped by `stop`.
+        Paused = "paused",
+        /// An outgoing migration is done.
+        Postmigrate = "postmigrate",
+        /// Not started yet (`-S`).
+        Prelaunch = "prelaunch",
+        /// Stopped to finish a migration.
+        FinishMigrate = "finish-migrate",
+        /// Stopped to restore a snapshot.
+        RestoreVm = "restore-vm",
+        /// It runs.
+        Running = "running",
+        /// Stopped to save a snapshot.
+        SaveVm = "save-vm",
+        /// The guest has shut down (`-no-shutdown`).
+        Shutdown = "shutdown",
+        /// Suspended (ACPI S3).
+        Suspended = "suspended",
+        /// The watchdog stopped it.
+        Watchdog = "watchdog",
+        /// The guest's kernel panicked.
+        GuestPanicked = "guest-panicked",
+        /// Stopped for a COLO checkpoint.
+        Colo = "colo",
+    }
 }
 
 /// `query-version`: the version of QEMU.

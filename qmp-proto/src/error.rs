@@ -137,7 +137,7 @@ impl CommandError {
     /// is taken as it stands: the reply is an error all the same.
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
         let mut error = Self::default();
-        object::for_each_member(json, |name, value| {
+        object::for_each_member(json, &mut |name, value| {
             let text = || object::string(value).unwrap_or_else(|| String::from_utf8_lossy(value));
             match name {
                 // What most are.

@@ -14,9 +14,10 @@
 
 use alloc::string::String;
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 
 use crate::event::TypedEvent;
+use crate::open_enum::open_enum;
 
 /// `SHUTDOWN`: the machine has shut down, or is about to with QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -87,34 +88,30 @@ impl TypedEvent for DeviceDeleted {
     const NAME: &'static str = "DEVICE_DELETED";
 }
 
-/// Why a machine shut down or was reset.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum ShutdownCause {
-    /// Nothing was asked.
-    None,
-    /// QEMU met an error.
-    HostError,
-    /// The command `quit`.
-    HostQmpQuit,
-    /// The command `system_reset`.
-    HostQmpSystemReset,
-    /// A signal, SIGTERM for instance.
-    HostSignal,
-    /// The window was closed.
-    HostUi,
-    /// The guest shut down.
-    GuestShutdown,
-    /// The guest was reset and `-no-reboot` made a shutdown of it.
-    GuestReset,
-    /// The guest's kernel panicked.
-    GuestPanic,
-    /// A part of the machine was reset.
-    SubsystemReset,
-    /// A snapshot was loaded.
-    SnapshotLoad,
-    /// A cause not known here.
-    #[serde(untagged)]
-    Other(String),
+open_enum! {
+    /// Why a machine shut down or was reset.
+    pub enum ShutdownCause {
+        /// Nothing was asked.
+        None = "none",
+        /// QEMU met an error.
+        HostError = "host-error",
+        /// The command `quit`.
+        HostQmpQuit = "host-qmp-quit",
+        /// The command `system_reset`.
+        HostQmpSystemReset = "host-qmp-system-reset",
+        /// A signal, SIGTERM for instance.
+        HostSignal = "host-signal",
+        /// The window was closed.
+        HostUi = "host-ui",
+        /// The guest shut down.
+        GuestShutdown = "guest-shutdown",
+        /// The guest was reset and `-no-reboot` made a shutdown of it.
+        GuestReset = "guest-reset",
+        /// The guest's kernel panicked.
+        GuestPanic = "guest-panic",
+        /// A part of the machine was reset.
+        SubsystemReset = "subsystem-reset",
+        /// A snapshot was loaded.
+        SnapshotLoad = "snapshot-load",
+    }
 }

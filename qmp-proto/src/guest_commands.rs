@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::command::{Command, Empty};
 use crate::no_reply::NoReply;
+use crate::open_enum::open_enum;
 
 mod exec;
 mod files;
@@ -169,18 +170,14 @@ pub struct GuestIpAddress {
     pub prefix: i64,
 }
 
-/// The kind of an address.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[non_exhaustive]
-pub enum GuestIpAddressType {
-    /// IPv4.
-    Ipv4,
-    /// IPv6.
-    Ipv6,
-    /// A kind not known here.
-    #[serde(untagged)]
-    Other(String),
+open_enum! {
+    /// The kind of an address.
+    pub enum GuestIpAddressType {
+        /// IPv4.
+        Ipv4 = "ipv4",
+        /// IPv6.
+        Ipv6 = "ipv6",
+    }
 }
 
 /// What went through a network interface.

@@ -136,6 +136,7 @@ pub mod guide;
 mod message;
 mod no_reply;
 mod object;
+mod open_enum;
 mod opening;
 mod output;
 mod queue;

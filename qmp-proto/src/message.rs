@@ -10,7 +10,7 @@ use alloc::vec::Vec;
 
 use serde::ser::SerializeStruct;
 use serde::{Deserialize, Serialize, Serializer};
-use serde_json::value::{RawValue, Value};
+use serde_json::value::RawValue;
 
 use crate::close::Violation;
 use crate::error::CommandError;
@@ -59,7 +59,7 @@ impl Greeting {
     /// Reads the value of `QMP`, if it is an object. What does not fit in it is passed over.
     fn read(json: &[u8]) -> Option<Self> {
         let mut greeting = Self::default();
-        object::for_each_member(json, |name, value| match name {
+        object::for_each_member(json, &mut |name, value| match name {
             b"version" => greeting.version = version(value),
             b"capabilities" => greeting.capabilities = strings(value),
             _ => {}
@@ -68,10 +68,27 @@ impl Greeting {
     }
 }
 
-/// By way of a map, of whose repeated members the last counts.
+/// What is no version is none.
 fn version(json: &[u8]) -> Option<Version> {
-    let value: Value = serde_json::from_slice(json).ok()?;
-    serde_json::from_value(value).ok()
+    let (mut qemu, mut package) = (None, Some(String::new()));
+    object::for_each_member(json, &mut |name, value| match name {
+        b"qemu" => qemu = triple(value),
+        b"package" => package = object::string(value).map(Cow::into_owned),
+        _ => {}
+    })?;
+    Some(Version { qemu: qemu?, package: package? })
+}
+
+fn triple(json: &[u8]) -> Option<VersionTriple> {
+    let mut parts = [None; 3];
+    object::for_each_member(json, &mut |name, value| {
+        let known: [&[u8]; 3] = [b"major", b"minor", b"micro"];
+        if let Some(at) = known.iter().position(|known| *known == name) {
+            parts[at] = number(value).and_then(|number| u32::try_from(number).ok());
+        }
+    })?;
+    let [major, minor, micro] = parts;
+    Some(VersionTriple { major: major?, minor: minor?, micro: micro? })
 }
 
 /// Those elements of an array that are strings.
@@ -242,6 +259,14 @@ fn read_id(text: &Text<'_>, span: Option<Span>) -> ReplyId {
         _ => None,
     }
     .unwrap_or_else(|| ReplyId::Other(Raw::keep(text, span)))
+}
+
+fn number(json: &[u8]) -> Option<u64> {
+    match json {
+        b"0" => Some(0),
+        [b'1'..=b'9', ..] => decimal(json),
+        _ => None,
+    }
 }
 
 /// The longest of our ids, that of the handshake, has 16 digits: they are taken by eights.

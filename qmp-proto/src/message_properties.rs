@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::format;
 use alloc::string::ToString;
 
-use serde_json::Map;
+use serde_json::{Map, Value};
 
 use super::*;
 use crate::event::Timestamp;
@@ -146,7 +146,13 @@ fn string(json: &[u8]) -> Option<String> {
 }
 
 fn version_naively(json: &[u8]) -> Option<Version> {
-    serde_json::from_value(serde_json::from_slice(json).ok()?).ok()
+    let version = object(json)?;
+    let qemu = object(last(&version, "qemu")?)?;
+    let part = |name| serde_json::from_slice(last(&qemu, name)?).ok();
+    let package = last(&version, "package").map_or(Some(String::new()), string)?;
+    let qemu =
+        VersionTriple { major: part("major")?, minor: part("minor")?, micro: part("micro")? };
+    Some(Version { qemu, package })
 }
 
 fn strings_naively(json: &[u8]) -> Vec<String> {

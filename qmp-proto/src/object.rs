@@ -8,7 +8,7 @@ use crate::scanner::{MAX_DEPTH, Scanner};
 
 /// Shows `visit` the name and the JSON text of each member. Names that do not decode are passed
 /// over. `None` where the text is no object.
-pub(crate) fn for_each_member(json: &[u8], mut visit: impl FnMut(&[u8], &[u8])) -> Option<()> {
+pub(crate) fn for_each_member(json: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) -> Option<()> {
     let mut scanner = Scanner::new(MAX_DEPTH);
     let end = json.starts_with(b"{").then(|| scanner.scan(json, 0))?.ok()?;
     if end != Some(json.len()) {

@@ -98,14 +98,9 @@ impl Raw {
     }
 }
 
-/// What is known to be UTF-8 as a whole need not be looked at string by string.
 #[cfg(not(feature = "deep"))]
 fn decode<'a, T: Deserialize<'a>>(bytes: &'a [u8]) -> Result<T, serde_json::Error> {
-    match core::str::from_utf8(bytes) {
-        Ok(text) => serde_json::from_str(text),
-        // Its error says where.
-        Err(_) => serde_json::from_slice(bytes),
-    }
+    serde_json::from_slice(bytes)
 }
 
 /// The framer has bounded the depth, so the stack that this may take is bounded too.
