@@ -141,12 +141,12 @@ impl Builder {
     /// As [`connect`](Self::connect). A program that connects by this alone is spared all other kinds
     /// of address.
     pub(crate) fn connect_unix(&self, path: &Path) -> Result<Client, ConnectError> {
-        self.connect_by(|deadline| Ok(Opened::direct(connect_unix(path, deadline)?)))
+        self.connect_by(|deadline| Ok(connect_unix(path, deadline)?.into()))
     }
 
     /// As [`connect_unix`](Self::connect_unix), for a TCP port.
     pub(crate) fn connect_tcp(&self, host: &str, port: u16) -> Result<Client, ConnectError> {
-        self.connect_by(|deadline| Ok(Opened::direct(connect_tcp(host, port, deadline)?)))
+        self.connect_by(|deadline| Ok(connect_tcp(host, port, deadline)?.into()))
     }
 
     fn connect_by(

@@ -1,7 +1,9 @@
 //! A stream socket for each kind of address.
 
 use std::io;
+use std::net::TcpStream;
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use super::streams::{self, open_inherited};
@@ -31,6 +33,19 @@ impl Opened {
     }
 }
 
+/// Of a socket of a known kind nothing has to be asked.
+impl From<UnixStream> for Opened {
+    fn from(stream: UnixStream) -> Self {
+        Self { socket: stream.into(), descriptors: true }
+    }
+}
+
+impl From<TcpStream> for Opened {
+    fn from(stream: TcpStream) -> Self {
+        Self { socket: stream.into(), descriptors: false }
+    }
+}
+
 /// Opens a stream socket to what is at `address`, and waits for a server that is starting.
 ///
 /// # Errors
@@ -38,7 +53,7 @@ impl Opened {
 /// When there was none by the deadline, or at once when waiting would not help.
 pub fn open(address: &Address, deadline: Instant) -> Result<Opened, ConnectError> {
     if let Address::Tcp { host, port } = address {
-        return Ok(Opened::direct(connect_tcp(host, *port, deadline)?));
+        return Ok(connect_tcp(host, *port, deadline)?.into());
     }
     if let Some(opened) = open_inherited(address) {
         return Ok(opened?);
@@ -49,8 +64,8 @@ pub fn open(address: &Address, deadline: Instant) -> Result<Opened, ConnectError
 /// One attempt, which never blocks, at what has a path or a name in this system.
 pub(crate) fn try_open(address: &Address) -> io::Result<Opened> {
     match address {
-        Address::Unix(path) => try_unix(path).map(Opened::direct),
-        Address::Abstract(name) => try_abstract(name).map(Opened::direct),
+        Address::Unix(path) => try_unix(path).map(Opened::from),
+        Address::Abstract(name) => try_abstract(name).map(Opened::from),
         address => streams::try_open(address),
     }
 }

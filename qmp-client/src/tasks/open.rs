@@ -19,7 +19,7 @@ pub(super) async fn open<R: Runtime>(
     deadline: Instant,
 ) -> Result<Opened, ConnectError> {
     if let Address::Tcp { host, port } = address {
-        return Ok(Opened::direct(open_tcp::<R>(address, host, *port, deadline).await?));
+        return Ok(open_tcp::<R>(address, host, *port, deadline).await?.into());
     }
     if let Some(opened) = open_inherited(address) {
         return Ok(opened?);

@@ -20,13 +20,16 @@ pub(super) struct Socket {
     /// The last read did not fill its buffer and nothing was sent since, so there is nothing to read until
     /// the reactor says so.
     drained: AtomicBool,
+    /// Everyone who ends a connection says so, and the kernel is told once.
+    shut_down: AtomicBool,
 }
 
 impl Socket {
     pub(super) fn new(opened: Opened) -> io::Result<Self> {
         let Opened { socket, descriptors } = opened;
         let socket = Async::new_nonblocking(socket)?;
-        Ok(Self { socket, descriptors, drained: AtomicBool::new(false) })
+        let (drained, shut_down) = (AtomicBool::new(false), AtomicBool::new(false));
+        Ok(Self { socket, descriptors, drained, shut_down })
     }
 }
 
@@ -88,6 +91,9 @@ impl Transport for Socket {
     }
 
     fn shut_down(&self) {
+        if self.shut_down.swap(true, Ordering::SeqCst) {
+            return;
+        }
         // It fails where the peer is gone already.
         let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
