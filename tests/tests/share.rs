@@ -177,7 +177,7 @@ fn c14_a_client_that_does_not_read_loses_its_own_events_alone() {
     assert!(share.end().1.success());
 }
 
-/// A client needs three: two are left, and then none.
+/// A client needs two: one is left, and then none.
 #[cfg(target_os = "linux")]
 #[test]
 fn without_descriptors_it_turns_clients_away_and_goes_on() {
@@ -187,7 +187,7 @@ fn without_descriptors_it_turns_clients_away_and_goes_on() {
     let share = Example::share(server.address(), &socket);
     let (first, _) = patient().connect_with_events(&socket).unwrap();
 
-    share.limit_descriptors(2);
+    share.limit_descriptors(1);
     let mut turned_away = UnixStream::connect(&socket).unwrap();
     turned_away.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(turned_away.read(&mut [0]).unwrap_or(0), 0);
