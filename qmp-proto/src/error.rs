@@ -136,12 +136,13 @@ impl CommandError {
     /// Reads the value of a reply's `error`, if it is an object. A text in it that cannot be decoded
     /// is taken as it stands: the reply is an error all the same.
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
+        if let Some(desc) = usual_desc(json) {
+            return Some(Self::generic(desc));
+        }
         let mut error = Self::default();
         object::for_each_member(json, &mut |name, value| {
             let text = || object::string(value).unwrap_or_else(|| String::from_utf8_lossy(value));
             match name {
-                // What most are.
-                b"class" if value == br#""GenericError""# => error.class = ErrorClass::GenericError,
                 b"class" => error.class = ErrorClass::from(&*text()),
                 b"desc" => error.desc = text().into(),
                 _ => {}
@@ -151,7 +152,12 @@ impl CommandError {
     }
 }
 
-/// Arguments that do not fit, as a server refuses them.
+/// What an error says, where it is written as QEMU writes most of them.
+fn usual_desc(json: &[u8]) -> Option<&str> {
+    let desc = json.strip_prefix(br#"{"class": "GenericError", "desc": "#)?.strip_suffix(b"}")?;
+    core::str::from_utf8(object::plain_string(desc)?).ok()
+}
+
 /// What a server's command answers to arguments that do not fit. The client is not told the name of
 /// a type of the server's program.
 impl From<DecodeError> for CommandError {
