@@ -112,7 +112,7 @@ impl Scanner {
         }
     }
 
-    #[inline(never)]
+    #[inline]
     fn scan_one(&mut self, byte: u8, offset: usize) -> Result<Option<usize>, Violation> {
         Ok(self.step(byte, offset)?.then_some(1))
     }
@@ -194,16 +194,23 @@ impl Scanner {
             let offset = end - rest.len();
             rest = behind;
             self.work.note(1);
-            if *byte != b'"' {
-                if self.structure(*byte, offset)? {
-                    return Ok(rest);
+            match CLASSES[usize::from(*byte)] {
+                Class::Quote => {}
+                Class::Comma => {
+                    self.end_member(offset)?;
+                    // Mostly the next member's name follows.
+                    let [b' ', b'"', behind @ ..] = rest else {
+                        continue;
+                    };
+                    self.work.note(2);
+                    rest = behind;
                 }
-                // Mostly the next member's name follows.
-                let ([b' ', b'"', behind @ ..], b',') = (rest, *byte) else {
+                _ => {
+                    if self.structure(*byte, offset)? {
+                        return Ok(rest);
+                    }
                     continue;
-                };
-                self.work.note(2);
-                rest = behind;
+                }
             }
             let Some(behind) = self.pass_simple_string(rest) else {
                 self.place = Place::InString;
