@@ -16,12 +16,17 @@ use crate::window::Flight;
 impl<F> Connection<F> {
     /// Reads messages until the bytes, or the connection, come to an end.
     pub(crate) fn receive(&mut self, mut input: &[u8]) {
-        while !matches!(self.phase, Phase::Closed | Phase::OutOfStep) {
-            if self.phase == Phase::Syncing {
-                if !self.sync.read(&mut input) {
-                    break;
-                }
-                self.synchronised();
+        loop {
+            match self.phase {
+                Phase::Greeting | Phase::Negotiating | Phase::Ready | Phase::Closing => {}
+                Phase::Syncing => match self.sync.read(input) {
+                    Some(behind) => {
+                        input = behind;
+                        self.synchronised();
+                    }
+                    None => break,
+                },
+                Phase::OutOfStep | Phase::Closed => break,
             }
             match self.framer.next(&mut input) {
                 Ok(Some(frame)) => match Message::read(&frame) {

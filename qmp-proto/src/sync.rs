@@ -49,19 +49,16 @@ pub(crate) struct Sync {
 }
 
 impl Sync {
-    /// Drops what comes, up to the end of the answer or of `input`; tells whether the answer came.
-    pub(crate) fn read(&mut self, input: &mut &[u8]) -> bool {
+    /// Drops what comes, up to the end of the answer; gives what is behind it, if it came.
+    pub(crate) fn read<'a>(&mut self, mut input: &'a [u8]) -> Option<&'a [u8]> {
         loop {
             let delimiter = memchr(DELIMITER, input);
             let (mut part, rest) = input.split_at(delimiter.unwrap_or(input.len()));
             if self.is_answered_in(&mut part) {
-                *input = &input[input.len() - rest.len() - part.len()..];
-                return true;
+                return Some(&input[input.len() - rest.len() - part.len()..]);
             }
-            *input = rest.get(1..).unwrap_or_default();
-            if delimiter.is_none() {
-                return false;
-            }
+            delimiter?;
+            input = &rest[1..];
             self.candidate = Some(Framer::new(LONGEST, DEEPEST));
         }
     }
