@@ -18,7 +18,7 @@ use crate::event::Event;
 use crate::framer::{Frame, Member};
 use crate::object;
 use crate::raw::Raw;
-use crate::text::{Span, Text};
+use crate::text::{Span, Text, trim};
 
 /// What a server sends.
 #[derive(Clone, Debug)]
@@ -191,12 +191,12 @@ impl Envelope {
     #[inline(never)]
     fn read(&mut self, text: &[u8], members: &[Member]) -> Result<(), Violation> {
         for member in members {
-            let name = member.name.trim(text);
+            let name = trim(&text[member.name.range()]);
             let value = member.value.trim(text);
             if value.is_empty() {
                 return Err(NO_KIND);
             }
-            if let Some(known) = self.known(&text[name.range()])? {
+            if let Some(known) = self.known(name)? {
                 *known = Some(value);
             }
         }
@@ -269,31 +269,12 @@ fn number(json: &[u8]) -> Option<u64> {
     }
 }
 
-/// The longest of our ids, that of the handshake, has 16 digits: they are taken by eights.
-fn decimal(mut digits: &[u8]) -> Option<u64> {
-    let mut number = 0u64;
-    while let Some((eight, rest)) = digits.split_first_chunk() {
-        number = number.checked_mul(100_000_000)?.checked_add(eight_digits(*eight)?)?;
-        digits = rest;
-    }
-    digits.iter().try_fold(number, |number, byte| {
+#[inline]
+fn decimal(digits: &[u8]) -> Option<u64> {
+    digits.iter().try_fold(0u64, |number, byte| {
         let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
         number.checked_mul(10)?.checked_add(digit)
     })
-}
-
-/// Neighbours are joined to numbers of two digits, these to numbers of four, and so on.
-fn eight_digits(digits: [u8; 8]) -> Option<u64> {
-    const EACH: u64 = u64::from_ne_bytes([1; 8]);
-    let values = u64::from_le_bytes(digits) ^ (EACH * b'0' as u64);
-    // Above 9, a value either is 16 or more, or becomes so by 6 more; none overflows.
-    let sixes_more = (values & (EACH * 0x0F)) + EACH * 6;
-    if (values | sixes_more) & (EACH * 0xF0) != 0 {
-        return None;
-    }
-    let twos = (values * 10 + (values >> 8)) & 0x00FF_00FF_00FF_00FF;
-    let fours = (twos * 100 + (twos >> 16)) & 0x0000_FFFF_0000_FFFF;
-    Some((fours * 10_000 + (fours >> 32)) & 0xFFFF_FFFF)
 }
 
 #[cfg(any(test, feature = "__fuzzing"))]

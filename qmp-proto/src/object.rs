@@ -5,6 +5,7 @@ use alloc::borrow::Cow;
 use serde::Deserialize;
 
 use crate::scanner::{MAX_DEPTH, Scanner};
+use crate::text::trim;
 
 /// Shows `visit` the name and the JSON text of each member. Names that do not decode are passed
 /// over. `None` where the text is no object.
@@ -15,8 +16,7 @@ pub(crate) fn for_each_member(json: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) 
         return None;
     }
     for member in scanner.members() {
-        let (name, value) = (member.name.trim(json), member.value.trim(json));
-        let (name, value) = (&json[name.range()], &json[value.range()]);
+        let (name, value) = (trim(&json[member.name.range()]), trim(&json[member.value.range()]));
         if let Some(name) = plain_string(name) {
             visit(name, value);
         } else if let Some(name) = string(name) {

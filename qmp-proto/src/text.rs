@@ -35,16 +35,29 @@ impl Span {
 
     /// The same span without JSON's white space at its ends.
     pub(crate) fn trim(self, text: &[u8]) -> Self {
-        let mut rest = &text[self.range()];
-        while let [b' ' | b'\t' | b'\r' | b'\n', inner @ ..] = rest {
-            rest = inner;
-        }
-        let start = self.end - rest.len();
-        while let [inner @ .., b' ' | b'\t' | b'\r' | b'\n'] = rest {
-            rest = inner;
-        }
-        Self { start, end: start + rest.len() }
+        let text = trim_start(&text[self.range()]);
+        let start = self.end - text.len();
+        Self { start, end: start + trim_end(text).len() }
     }
+}
+
+/// Without JSON's white space at its ends.
+pub(crate) fn trim(text: &[u8]) -> &[u8] {
+    trim_end(trim_start(text))
+}
+
+fn trim_start(mut text: &[u8]) -> &[u8] {
+    while let [b' ' | b'\t' | b'\r' | b'\n', inner @ ..] = text {
+        text = inner;
+    }
+    text
+}
+
+fn trim_end(mut text: &[u8]) -> &[u8] {
+    while let [inner @ .., b' ' | b'\t' | b'\r' | b'\n'] = text {
+        text = inner;
+    }
+    text
 }
 
 /// The bytes of one message: lent by the caller of `handle_input` where they came in one piece,
