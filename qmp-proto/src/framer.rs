@@ -22,37 +22,42 @@ pub(crate) const LEAST_BUFFER: usize = 256;
 
 /// An object that has come whole: its bytes, and where its members are.
 #[derive(Debug)]
-pub(crate) struct Frame<'framer, 'input> {
-    pub(crate) text: Text<'input>,
-    pub(crate) members: &'framer [Member],
+pub(crate) struct Frame<'a> {
+    pub(crate) text: Text<'a>,
+    pub(crate) members: &'a [Member],
 }
 
 /// Finds the objects. Holds at most one unfinished object of at most `max_message` bytes.
 pub(crate) struct Framer {
     max_message: usize,
     scanner: Scanner,
-    /// What has come of an object whose end has not.
+    /// What has come of an object whose end has not, or the last object.
     buffer: Vec<u8>,
+    /// The object in the buffer has ended.
+    ended: bool,
 }
 
 impl Framer {
     pub(crate) fn new(max_message: usize, max_depth: usize) -> Self {
-        Self { max_message, scanner: Scanner::new(max_depth), buffer: Vec::new() }
+        Self { max_message, scanner: Scanner::new(max_depth), buffer: Vec::new(), ended: false }
     }
 
     /// Whether the stream stands inside an object.
     pub(crate) fn mid_message(&self) -> bool {
-        !self.buffer.is_empty()
+        !self.buffer.is_empty() && !self.ended
     }
 
     /// Takes one object from the front of `input`, or all of `input` where none ends in it.
     ///
     /// After an error the framer must not be used again.
     #[inline]
-    pub(crate) fn next<'input>(
-        &mut self,
+    pub(crate) fn next<'a, 'input: 'a>(
+        &'a mut self,
         input: &mut &'input [u8],
-    ) -> Result<Option<Frame<'_, 'input>>, Violation> {
+    ) -> Result<Option<Frame<'a>>, Violation> {
+        if mem::take(&mut self.ended) {
+            self.buffer.clear();
+        }
         if self.buffer.is_empty() {
             if !self.find_start(input)? {
                 return Ok(None);
@@ -65,9 +70,13 @@ impl Framer {
         };
         let (taken, rest) = input.split_at(end);
         *input = rest;
-        let text = match self.buffer.is_empty() {
-            true => Text::Lent(taken),
-            false => Text::Owned(self.finish(taken)),
+        let text = if self.buffer.is_empty() {
+            Text::Lent(taken)
+        } else {
+            match self.finish(taken) {
+                Some(large) => Text::Owned(large),
+                None => Text::Lent(&self.buffer),
+            }
         };
         Ok(Some(Frame { text, members: self.scanner.members() }))
     }
@@ -87,13 +96,18 @@ impl Framer {
         Ok(false)
     }
 
-    /// The whole object, of which `last` is the last piece.
+    /// The object ends with this piece. If it is large, the buffer becomes its own; a small one is lent
+    /// from there, and the next one will find the room.
     #[inline(never)]
-    fn finish(&mut self, last: &[u8]) -> Bytes {
+    fn finish(&mut self, last: &[u8]) -> Option<Bytes> {
         self.append(last);
+        if self.buffer.capacity() <= LEAST_BUFFER {
+            self.ended = true;
+            return None;
+        }
         self.scanner.work.note(self.buffer.len());
         self.buffer.shrink_to_fit();
-        Bytes::from(mem::take(&mut self.buffer))
+        Some(Bytes::from(mem::take(&mut self.buffer)))
     }
 
     #[inline]
@@ -134,7 +148,8 @@ impl Framer {
 /// The length alone of what has come: it may hold secrets.
 impl fmt::Debug for Framer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Framer({} bytes of an unfinished message)", self.buffer.len())
+        let unfinished = if self.ended { 0 } else { self.buffer.len() };
+        write!(f, "Framer({unfinished} bytes of an unfinished message)")
     }
 }
 

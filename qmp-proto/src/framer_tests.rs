@@ -209,6 +209,23 @@ fn c3_a_message_that_came_in_pieces_keeps_no_spare_room() {
 }
 
 #[test]
+fn c3_small_messages_that_come_in_pieces_take_one_buffer() {
+    let mut framer = Framer::new(usize::MAX, MAX_DEPTH);
+    let mut buffers = Vec::new();
+    for text in [r#"{"a": 1}"#, r#"{"bc": {"d": [2, 3]}}"#] {
+        let (first, mut last) = text.as_bytes().split_at(5);
+        assert!(framer.next(&mut &*first).unwrap().is_none());
+        assert!(framer.mid_message());
+        let frame = framer.next(&mut last).unwrap().unwrap();
+        assert_eq!(frame.text.bytes(), text.as_bytes());
+        buffers.push(frame.text.bytes().as_ptr());
+        assert!(!framer.mid_message());
+    }
+    assert_eq!(buffers[0], buffers[1]);
+    assert_eq!(framer.buffer.capacity(), LEAST_BUFFER);
+}
+
+#[test]
 fn c3_a_message_that_comes_whole_is_lent_and_not_copied() {
     let stream = br#"  {"a": 1}{"b": 2}"#;
     let mut framer = Framer::new(usize::MAX, MAX_DEPTH);

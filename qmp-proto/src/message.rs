@@ -162,7 +162,7 @@ const fn envelope(member: &'static str, expected: &'static str) -> Violation {
 impl Message {
     /// Reads an object's envelope.
     #[inline]
-    pub(crate) fn read(frame: &Frame<'_, '_>) -> Result<Self, Violation> {
+    pub(crate) fn read(frame: &Frame<'_>) -> Result<Self, Violation> {
         let text = &frame.text;
         let mut envelope = Envelope::default();
         envelope.read(text.bytes(), frame.members)?;
