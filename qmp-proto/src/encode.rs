@@ -9,6 +9,7 @@ use serde::Serialize;
 use crate::check;
 use crate::command::Request;
 use crate::error::{JsonFault, Refusal};
+use crate::object;
 
 /// Room for a command without arguments, or with few.
 const ROOM: usize = 128;
@@ -58,9 +59,10 @@ pub(crate) fn append<A: Serialize, F>(
 ) -> Result<(), Refusal> {
     let start = buffer.len();
     let mut undo = UndoOnDrop { buffer, start, armed: true };
-    let with_arguments = write(undo.buffer, request)?;
+    let plain = is_plain(request.name());
+    let with_arguments = write(undo.buffer, request, plain)?;
     // Of a plain name alone there is nothing that could be wrong.
-    if with_arguments || !is_plain(request.name()) {
+    if with_arguments || !plain {
         check::check(&undo.buffer[start..])?;
     }
     undo.armed = false;
@@ -92,16 +94,26 @@ impl Drop for UndoOnDrop<'_> {
     }
 }
 
+/// Whether a name stands for itself in JSON, and is of no size that would matter.
 fn is_plain(name: &str) -> bool {
-    name.len() < ROOM
-        && name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\')
+    name.len() < ROOM && object::is_plain(name.as_bytes())
 }
 
 /// Tells whether there are arguments.
-fn write<A: Serialize, F>(buffer: &mut Vec<u8>, request: &Request<A, F>) -> Result<bool, Refusal> {
+fn write<A: Serialize, F>(
+    buffer: &mut Vec<u8>,
+    request: &Request<A, F>,
+    plain: bool,
+) -> Result<bool, Refusal> {
     let verb: &[u8] = if request.out_of_band { b"{\"exec-oob\":" } else { b"{\"execute\":" };
     buffer.extend_from_slice(verb);
-    serialize(buffer, request.name())?;
+    if plain {
+        buffer.push(b'"');
+        buffer.extend_from_slice(request.name().as_bytes());
+        buffer.push(b'"');
+    } else {
+        serialize(buffer, request.name())?;
+    }
     let before_arguments = buffer.len();
     buffer.extend_from_slice(b",\"arguments\":");
     let start = buffer.len();

@@ -42,7 +42,12 @@ pub(crate) fn plain_string(json: &[u8]) -> Option<&[u8]> {
     let [b'"', text @ .., b'"'] = json else {
         return None;
     };
-    text.iter().all(|byte| PLAIN[usize::from(*byte)]).then_some(text)
+    is_plain(text).then_some(text)
+}
+
+/// Whether a string's text is printable ASCII without escapes.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    text.iter().all(|byte| PLAIN[usize::from(*byte)])
 }
 
 /// Printable ASCII without quote and backslash.
