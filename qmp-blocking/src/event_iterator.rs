@@ -60,6 +60,10 @@ impl Events {
 
     fn next_until(&mut self, deadline: Option<Instant>) -> Option<Result<Event, Lagged>> {
         let poll = |waker: &Waker| self.subscription.poll_next(waker);
+        // What is here already takes no turn at the socket.
+        if let Poll::Ready(next) = poll(Waker::noop()) {
+            return next;
+        }
         match self.line.upgrade() {
             Some(line) => line.wait(deadline, |waker| Progress::by_socket(poll(waker))).flatten(),
             None => match poll(Waker::noop()) {

@@ -78,29 +78,38 @@ impl Subscription {
     ///
     /// `Err` stands where events were dropped. Pending, it wakes the waker given last.
     pub fn poll_next(&self, waker: &Waker) -> Poll<Option<Result<Event, Lagged>>> {
+        if let next @ Poll::Ready(_) = self.queue.lock().next() {
+            return next;
+        }
+        // A waker is cloned and dropped without the lock, so one may have come since.
         let waker = waker.clone();
         let mut state = self.queue.lock();
-        if state.lost > 0 {
-            return Poll::Ready(Some(Err(Lagged(std::mem::take(&mut state.lost)))));
-        }
-        match state.events.pop_front() {
-            Some(event) => {
-                state.bytes -= size(&event);
-                Poll::Ready(Some(Ok(event)))
-            }
-            None if state.ended => Poll::Ready(None),
-            None => {
-                let replaced = state.waker.replace(waker);
-                drop(state);
-                drop(replaced);
-                Poll::Pending
-            }
-        }
+        let next = state.next();
+        let replaced = if next.is_pending() { state.waker.replace(waker) } else { Some(waker) };
+        drop(state);
+        drop(replaced);
+        next
     }
 
     /// How many events have come so far, those included that were dropped and those still queued.
     pub fn received(&self) -> u64 {
         self.queue.lock().received
+    }
+}
+
+impl State {
+    fn next(&mut self) -> Poll<Option<Result<Event, Lagged>>> {
+        if self.lost > 0 {
+            return Poll::Ready(Some(Err(Lagged(std::mem::take(&mut self.lost)))));
+        }
+        match self.events.pop_front() {
+            Some(event) => {
+                self.bytes -= size(&event);
+                Poll::Ready(Some(Ok(event)))
+            }
+            None if self.ended => Poll::Ready(None),
+            None => Poll::Pending,
+        }
     }
 }
 

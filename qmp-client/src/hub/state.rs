@@ -247,12 +247,8 @@ impl State {
 
     /// The last one gets the event itself. Copies share its bytes, which takes an allocation.
     fn publish(&mut self, event: Event, aside: &mut Aside) {
-        let watches = self.watches.iter().filter(|watch| watch.is_watching());
-        let watches: Vec<_> = watches.cloned().collect();
-        let last = match watches.is_empty() {
-            true => self.subscribers.pop(),
-            false => None,
-        };
+        let watched = self.watches.iter().any(|watch| watch.is_watching());
+        let last = if watched { None } else { self.subscribers.pop() };
         self.subscribers.retain(|queue| match queue.push(Cow::Borrowed(&event)) {
             Ok(waker) => {
                 aside.wakers.extend(waker);
@@ -265,8 +261,9 @@ impl State {
                 aside.wakers.extend(waker);
                 self.subscribers.push(queue);
             }
-        } else if !watches.is_empty() {
-            aside.watched = Some((event, watches));
+        } else if watched {
+            let watches = self.watches.iter().filter(|watch| watch.is_watching());
+            aside.watched = Some((event, watches.cloned().collect()));
         }
     }
 
