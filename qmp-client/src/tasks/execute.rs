@@ -25,6 +25,8 @@ use crate::watch::Matcher;
 /// dropped when it comes. The connection is as good as before.
 ///
 /// It is a handle: until it has ended or is dropped, the connection lives.
+///
+/// Polled after it has ended it is pending and wakes nobody, as a fused future.
 #[must_use = "a command does nothing until its future is polled"]
 pub struct Execute<T> {
     run: Run<Pending>,
