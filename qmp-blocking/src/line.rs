@@ -123,9 +123,9 @@ impl Line {
     /// a moment by the background thread. So any number of them cost few writes, and none is delayed
     /// behind which the server has nothing to do.
     pub(crate) fn begin(self: &Arc<Self>, prepared: Prepared<OwnedFd>) -> Result<Pending, Refusal> {
-        let at_once = prepared.is_out_of_band() || self.hub.inspect(|it| it.is_idle());
+        let passes = prepared.is_out_of_band();
         let pending = self.hub.execute(prepared)?;
-        if at_once {
+        if passes || pending.was_alone() {
             self.flush();
         } else if self.turns.put_off() == Successor::Background {
             self.nudge();

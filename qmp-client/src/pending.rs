@@ -19,7 +19,6 @@ use crate::watch::Watch;
 pub struct Pending {
     hub: Arc<Hub>,
     id: CommandId,
-    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "for tasks alone"))]
     alone: bool,
     standing: Standing,
     done: bool,
@@ -47,8 +46,7 @@ impl Pending {
     }
 
     /// Whether nothing else was outstanding when it was accepted.
-    #[cfg(feature = "async")]
-    pub(crate) fn was_alone(&self) -> bool {
+    pub fn was_alone(&self) -> bool {
         self.alone
     }
 
