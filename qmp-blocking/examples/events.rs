@@ -7,6 +7,7 @@
 //!
 //! ```text
 //!   0.000 s  RESUME
+//!   0.001 s  STOP
 //!   0.001 s  RESET {"guest": false, "reason": "host-qmp-system-reset"}
 //!   0.001 s  SHUTDOWN {"guest": false, "reason": "host-qmp-quit"}
 //! the end: closed after quit, HostQmpQuit

@@ -4,7 +4,8 @@
 //! is that of its channel on QEMU's command line: `unix:/tmp/ga.sock`. There is no shell in between, and
 //! nothing to read on the program's standard input. The output is printed when the program has ended.
 //! The status is the program's own, 128 and the signal that ended it, or 255 where nothing is known of
-//! it. Without a timeout the program may take as long as it likes.
+//! it. The timeout is for connecting, and again for the program; without one, that may take as long as
+//! it likes.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -13,7 +14,7 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use qmp_blocking::{GuestExitStatus, GuestProgram};
+use qmp_blocking::{Builder, Dialect, GuestExitStatus, GuestProgram};
 
 const UNKNOWN: u8 = 255;
 const USAGE: &str = "usage: guest_exec [--timeout SECONDS] ADDRESS PROGRAM [ARGUMENT...]";
@@ -31,16 +32,16 @@ fn main() -> ExitCode {
 fn run() -> Result<GuestExitStatus, Box<dyn Error>> {
     let arguments = std::env::args_os().skip(1).map(as_text);
     let mut arguments = arguments.collect::<Result<VecDeque<_>, _>>()?;
-    let mut timeout = None;
+    let mut builder = Builder::new().dialect(Dialect::GuestAgent);
     if arguments.front().is_some_and(|first| first == "--timeout") {
         let seconds = arguments.drain(..2.min(arguments.len())).nth(1).ok_or(USAGE)?;
-        timeout = Some(Duration::from_secs(seconds.parse().map_err(|_| USAGE)?));
+        let timeout = Duration::from_secs(seconds.parse().map_err(|_| USAGE)?);
+        builder = builder.deadline(timeout).command_timeout(timeout);
     }
     let (Some(address), Some(path)) = (arguments.pop_front(), arguments.pop_front()) else {
         return Err(USAGE.into());
     };
-    let client = qmp_blocking::connect_guest_agent(&address)?.with_timeout(timeout);
-    let output = client.guest_exec(&GuestProgram::new(path).args(arguments))?;
+    let output = builder.connect(&address)?.guest_exec(&GuestProgram::new(path).args(arguments))?;
     print("standard output", &output.stdout, output.stdout_truncated, io::stdout())?;
     print("standard error", &output.stderr, output.stderr_truncated, io::stderr())?;
     Ok(output.status)

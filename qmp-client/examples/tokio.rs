@@ -52,7 +52,10 @@ async fn run() -> Result<(), Box<dyn Error>> {
         std::process::exit(2);
     };
     let Address::Unix(path) = address.parse()? else { return Err("it takes unix:PATH".into()) };
-    let (reader, writer) = UnixStream::connect(path).await?.into_split();
+    // Unlike the adapters' `connect`, this waits for nobody.
+    let connected = UnixStream::connect(&path).await;
+    let connected = connected.map_err(|error| format!("{}: {error}", path.display()))?;
+    let (reader, writer) = connected.into_split();
     let builder = Builder::new().command_timeout(Duration::from_secs(10));
     let (client, mut events) =
         builder.from_io_with_events(reader.compat(), writer.compat_write()).await?;

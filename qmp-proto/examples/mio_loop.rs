@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut poll = Poll::new()?;
     let mut monitors = Vec::new();
     for (number, path) in paths.enumerate() {
-        let mut stream = UnixStream::connect(path)?;
+        let mut stream = UnixStream::connect(&path).map_err(|error| format!("{path}: {error}"))?;
         let both = Interest::READABLE | Interest::WRITABLE;
         poll.registry().register(&mut stream, Token(number), both)?;
         // Any number that is not the same each time.

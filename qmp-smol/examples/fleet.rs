@@ -27,6 +27,8 @@ use smol::stream::{self, StreamExt};
 type Failure = Box<dyn Error + Send + Sync>;
 type Member = (Client, Events, Option<Child>);
 
+const USAGE: &str = "usage: fleet [NUMBER [qemu]]";
+
 fn main() -> ExitCode {
     let Err(error) = smol::block_on(run()) else { return ExitCode::SUCCESS };
     eprintln!("error: {error}");
@@ -35,8 +37,9 @@ fn main() -> ExitCode {
 
 async fn run() -> Result<(), Failure> {
     let mut arguments = std::env::args().skip(1);
-    let size = arguments.next().map_or(Ok(200), |size| size.parse())?;
-    let qemu = arguments.next().is_some();
+    let size = arguments.next().map_or(Ok(200), |size| size.parse()).map_err(|_| USAGE)?;
+    let qemu =
+        arguments.next().map_or(Ok(false), |kind| (kind == "qemu").then_some(true).ok_or(USAGE))?;
     let fleet = all("connected", (0..size).map(|_| member(qemu))).await?;
     all("running", fleet.iter().map(|(client, ..)| client.execute(&Cont))).await?;
     all("paused", fleet.iter().map(|(client, ..)| client.execute(&Stop))).await?;
