@@ -301,7 +301,7 @@ impl Client {
         self.line().wait_for(pending, deadline)
     }
 
-    fn line(&self) -> &Arc<Line> {
+    pub(crate) fn line(&self) -> &Arc<Line> {
         &self.handle.line
     }
 }

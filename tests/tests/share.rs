@@ -222,6 +222,24 @@ fn a_listener_that_is_stopped_keeps_further_clients_out() {
     assert_eq!(end, CloseReason::Quit);
 }
 
+/// QEMU offers it, but who did not ask for it cannot pass it on.
+#[test]
+fn what_the_client_has_not_enabled_is_not_offered() {
+    for enabled in [false, true] {
+        let machine = server::connect_machine(Machine::new()).unwrap();
+        let (upstream, events) = patient().oob(enabled).from_stream_with_events(machine).unwrap();
+        let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
+        let address = listener.address().clone();
+        let sharing = thread::spawn(move || server::share(upstream, events, &listener, drop));
+        let client = patient().oob(true).connect(address).unwrap();
+        assert_eq!(client.greeting().capabilities, if enabled { vec!["oob"] } else { vec![] });
+        let refused = matches!(client.execute_oob(&QueryStatus), Err(Error::Refused(_)));
+        assert_eq!(refused, !enabled);
+        client.execute(&Quit).unwrap();
+        within(|| sharing.join()).unwrap().unwrap();
+    }
+}
+
 #[test]
 fn c12_quit_ends_all_and_is_answered() {
     let Some(mut shared) = shared() else { return };

@@ -88,9 +88,11 @@ struct Share {
 
 impl Share {
     fn new(upstream: Client) -> Self {
-        let (greeting, mut config) = (upstream.greeting(), Config::default());
-        config.version = greeting.version.clone().unwrap_or(config.version);
-        config.capabilities.retain(|capability| greeting.capabilities.contains(capability));
+        let mut config = Config::default();
+        config.version = upstream.greeting().version.clone().unwrap_or(config.version);
+        // What the server offers, this client has to have enabled.
+        let out_of_band = upstream.line().hub.inspect(|it| it.oob_enabled());
+        config.capabilities.retain(|capability| capability != "oob" || out_of_band);
         let (sessions, gone, executing) = (Mutex::default(), Condvar::new(), RwLock::default());
         Self { upstream, config, sessions, gone, executing }
     }
@@ -167,6 +169,8 @@ impl Share {
         lock(&self.sessions).iter().for_each(|session| session.close());
         let left = |sessions: &mut Vec<_>| !sessions.is_empty();
         let waited = self.gone.wait_timeout_while(lock(&self.sessions), PATIENCE, left);
-        drop(waited.unwrap_or_else(PoisonError::into_inner));
+        // Nobody waits for those any more: their threads end, and their sockets are closed.
+        let (late, _) = waited.unwrap_or_else(PoisonError::into_inner);
+        late.iter().for_each(|session| session.abort());
     }
 }
