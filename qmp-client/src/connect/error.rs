@@ -138,7 +138,10 @@ impl SocketError {
                 Address::Terminal(_) => "no permission for the terminal",
                 _ => "no permission to write to the socket, or to enter its directory",
             }),
-            kind => write!(f, "{kind}"),
+            kind => match self.source.get_ref() {
+                Some(reason) => write!(f, "{reason}"),
+                None => write!(f, "{kind}"),
+            },
         }
     }
 }
