@@ -75,21 +75,26 @@ fn a_server_that_answers_quit_and_stays_is_not_waited_for_for_ever() {
     }
 }
 
-/// Answers to each line; `quit` is none, as nothing follows it.
-const STAYS: &str = r#"
+/// A server without the lines that say how long it answers: `quit` is no other command to it.
+const SERVER: &str = r#"
     echo '{"QMP": {"version": {"qemu": {"major": 9, "minor": 0, "micro": 0}, "package": ""}, "capabilities": []}}' >&0
-    while read -r line; do
-        id=${line##*\"id\":}
-        echo "{\"return\": {}, \"id\": $id" >&0
-    done"#;
+    answer() {
+        read -r line && id=${line##*\"id\":} && echo "{\"return\": {}, \"id\": $id" >&0
+    }"#;
 
 #[test]
 fn a_program_that_was_started_and_does_not_end_is_named() {
-    let said = shell(&["-t", "1", "--start", "sh", "-c", STAYS], "query-status\n");
-    assert_eq!((said.lines(), said.code), (vec![DONE], 3), "{said:?}");
-    let problem = "error: QEMU does not end in 1s: process ";
-    let process = said.errors.strip_prefix(problem).and_then(|rest| rest.trim_end().parse().ok());
-    assert!(process.is_some_and(|process: u32| process > 1), "{said:?}");
+    let stays = "while answer; do :; done";
+    let stays_without_monitor = "answer; answer; exec 0<&-; sleep 5";
+    for rest in [stays, stays_without_monitor] {
+        let server = format!("{SERVER}\n{rest}");
+        let said = shell(&["-t", "1", "--start", "sh", "-c", &server], "query-status\n");
+        assert_eq!((said.lines(), said.code), (vec![DONE], 3), "{said:?}");
+        let problem = "error: QEMU does not end in 1s: process ";
+        let named = said.errors.lines().find_map(|line| line.strip_prefix(problem));
+        let process = named.and_then(|rest| rest.parse().ok());
+        assert!(process.is_some_and(|process: u32| process > 1), "{said:?}");
+    }
 }
 
 #[test]

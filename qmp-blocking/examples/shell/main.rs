@@ -75,7 +75,8 @@ mod value;
 use std::error::Error;
 use std::io::{self, IsTerminal};
 use std::process::{Child, Command, ExitCode};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use qmp_blocking::commands::Quit;
 use qmp_blocking::trace::Redaction;
@@ -150,10 +151,15 @@ fn talk(client: Client, options: &Options) -> Result<Outcome, Box<dyn Error>> {
 fn end(client: &Client, mut qemu: Child, patience: Duration) -> io::Result<Outcome> {
     // Whether it has heard is seen by whether it ends.
     let _ = client.submit(&Quit, drop);
-    if client.closed_within(patience).is_none() {
-        complain(&format!("error: QEMU does not end in {patience:?}: process {}", qemu.id()));
-        return Ok(Outcome::TimedOut);
+    let deadline = Instant::now() + patience;
+    client.closed_within(patience);
+    // It may have closed its monitor, and stay.
+    while qemu.try_wait()?.is_none() {
+        if Instant::now() >= deadline {
+            complain(&format!("error: QEMU does not end in {patience:?}: process {}", qemu.id()));
+            return Ok(Outcome::TimedOut);
+        }
+        thread::sleep(Duration::from_millis(10));
     }
-    qemu.wait()?;
     Ok(Outcome::Done)
 }

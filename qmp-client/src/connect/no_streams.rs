@@ -10,6 +10,6 @@ pub(crate) fn open_inherited(_: &Address) -> Option<io::Result<Opened>> {
 }
 
 pub(super) fn try_open(_: &Address) -> io::Result<Opened> {
-    let text = "such addresses need the feature `streams` of qmp-client, which is off";
+    let text = "such addresses need the feature `streams`, which is off";
     Err(io::Error::new(io::ErrorKind::Unsupported, text))
 }
