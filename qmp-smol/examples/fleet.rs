@@ -1,14 +1,11 @@
-//! A fleet of machines at once: connects to all, starts and stops them, hears their events, ends them.
-//! All connections together take one thread, that of smol's executor.
+//! A fleet of machines on one thread: connects to all, starts and stops them, hears their events, ends them.
 //!
 //! ```sh
 //! cargo run -p qmp-smol --example fleet            # 200 embedded machines, in this process
 //! cargo run -p qmp-smol --example fleet -- 50 qemu # 50 QEMUs, as its children
 //! ```
-//!
 //! ```text
 //! 200 connected      58 ms
-//! …
 //! events: {"RESUME": 200, "SHUTDOWN": 200, "STOP": 200}
 //! ```
 
