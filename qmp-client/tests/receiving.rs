@@ -112,10 +112,7 @@ fn c14_who_has_the_turn_and_is_never_polled_again_keeps_no_event_back() {
     bench.wire.say(EVENT);
     drive(&mut bench.driver);
     assert_eq!(next(&mut bench.events), None, "it leaves it to the caller for a moment");
-    for _ in 0..2 {
-        let_time_pass();
-        drive(&mut bench.driver);
-    }
+    wait_for_no_caller(&mut bench);
     assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
     // And so it goes on.
     bench.wire.say(EVENT);
@@ -154,16 +151,21 @@ fn c8_who_is_dropped_in_its_turn_leaves_it_to_the_driver() {
     assert!(poll(pin!(bench.client.wait_idle(None))).is_ready());
 }
 
+/// So long that the driver no longer leaves it to a caller to receive.
+fn wait_for_no_caller(bench: &mut Bench) {
+    for _ in 0..2 {
+        let_time_pass();
+        drive(&mut bench.driver);
+    }
+}
+
 /// What comes after the last command is nobody's whose command is outstanding.
 #[test]
 fn c14_what_comes_when_no_caller_does_is_the_drivers() {
     let mut bench = at_callers();
     run_alone(&bench);
     bench.wire.say(EVENT);
-    for _ in 0..2 {
-        let_time_pass();
-        drive(&mut bench.driver);
-    }
+    wait_for_no_caller(&mut bench);
     assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
 }
 
@@ -198,10 +200,7 @@ fn c17_a_waker_that_panics_in_its_turn_keeps_nobody_waiting() {
     assert!(poll(Pin::new(&mut execute)).is_pending());
     assert!(poll_with(&mut execute, &Arc::new(Panics).into()).is_pending());
     bench.wire.say(EVENT);
-    for _ in 0..2 {
-        let_time_pass();
-        drive(&mut bench.driver);
-    }
+    wait_for_no_caller(&mut bench);
     assert_eq!(next(&mut bench.events).as_deref(), Some("GONE"));
 }
 

@@ -5,7 +5,7 @@ use alloc::borrow::Cow;
 use serde::Deserialize;
 
 use crate::scanner::{MAX_DEPTH, Scanner};
-use crate::text::trim;
+use crate::text::{from_first, trim};
 
 /// Shows `visit` the name and the JSON text of each member. Names that do not decode are passed
 /// over. `None` where the text is no object.
@@ -45,17 +45,9 @@ pub(crate) fn plain_string(json: &[u8]) -> Option<&[u8]> {
     is_plain(text).then_some(text)
 }
 
-/// Whether a string's text is printable ASCII without escapes. Eight bytes are taken together: most texts
-/// are plain to their end.
-pub(crate) fn is_plain(mut text: &[u8]) -> bool {
-    let plain = |byte: &u8| PLAIN[usize::from(*byte)];
-    while let Some((eight, rest)) = text.split_first_chunk::<8>() {
-        if !eight.iter().all(plain) {
-            return false;
-        }
-        text = rest;
-    }
-    text.iter().all(plain)
+/// Whether a string's text is printable ASCII without escapes.
+pub(crate) fn is_plain(text: &[u8]) -> bool {
+    from_first(text, |byte| !PLAIN[usize::from(*byte)]).is_empty()
 }
 
 /// Printable ASCII without quote and backslash.

@@ -9,7 +9,7 @@ use core::num::NonZeroUsize;
 
 use crate::close::Violation;
 use crate::quote::{behind_simple_string, text_end};
-use crate::text::Span;
+use crate::text::{Span, from_first};
 
 /// The deepest nesting that can be configured: what QEMU itself reads.
 pub(crate) const MAX_DEPTH: usize = 1024;
@@ -255,7 +255,7 @@ impl Scanner {
     /// Passes over what is of lower classes.
     #[inline(always)]
     fn pass_plain<'a>(&mut self, rest: &'a [u8], least: Class) -> &'a [u8] {
-        let behind = from_first(rest, least);
+        let behind = from_first(rest, |byte| CLASSES[usize::from(*byte)] >= least);
         self.work.note(rest.len() - behind.len());
         behind
     }
@@ -331,20 +331,6 @@ impl Scanner {
         self.member_start = offset + 1;
         Ok(())
     }
-}
-
-/// The text from its first byte of such a class on. Eight bytes are taken together, so that not at each
-/// it has to be asked whether it is the last.
-#[inline(always)]
-fn from_first(mut text: &[u8], least: Class) -> &[u8] {
-    let is_found = |byte: &u8| CLASSES[usize::from(*byte)] >= least;
-    while let Some((eight, behind)) = text.split_first_chunk::<8>() {
-        match eight.iter().position(is_found) {
-            Some(at) => return &text[at..],
-            None => text = behind,
-        }
-    }
-    &text[text.iter().position(is_found).unwrap_or(text.len())..]
 }
 
 /// How many bytes were looked at or moved: counted for the tests of that, and for nobody else.

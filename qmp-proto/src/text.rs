@@ -41,6 +41,19 @@ impl Span {
     }
 }
 
+/// The text from the first byte on that is searched. Eight bytes are taken together, so that not at each it
+/// has to be asked whether it is the last.
+#[inline(always)]
+pub(crate) fn from_first(mut text: &[u8], is_found: impl Fn(&u8) -> bool) -> &[u8] {
+    while let Some((eight, behind)) = text.split_first_chunk::<8>() {
+        match eight.iter().position(&is_found) {
+            Some(at) => return &text[at..],
+            None => text = behind,
+        }
+    }
+    &text[text.iter().position(is_found).unwrap_or(text.len())..]
+}
+
 /// Without JSON's white space at its ends.
 pub(crate) fn trim(text: &[u8]) -> &[u8] {
     trim_end(trim_start(text))

@@ -25,7 +25,8 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// overtaken. Take both from one [`connect_with_events`](crate::Builder::connect_with_events). A client that
 /// is slow or gone harms itself alone: of what it does not read, 1 MiB is kept, and beyond that it misses
 /// events. Of a flood that is faster than they can be passed on, all miss what `events` loses
-/// ([`event_limits`](crate::Builder::event_limits)). A `quit` of any of them ends the server for all; they have 10 s to read what was sent to them.
+/// ([`event_limits`](crate::Builder::event_limits)). A `quit` of any of them ends the server for all; they
+/// have 10 s to read what was sent to them.
 ///
 /// Where descriptors or threads run out, clients wait, or are turned away, which `turned_away` is told; so
 /// the others stay. Stopping the listener keeps further clients out.
