@@ -111,7 +111,7 @@ impl Callbacks {
             }
             OnPanic::Continue => {
                 #[cfg(feature = "tracing")]
-                tracing::error!(target: "qmp", "a callback panicked: {text}");
+                tracing::error!(target: "qmp", "a callback panicked: {}", qmp_proto::printable(&*text));
             }
         }
     }

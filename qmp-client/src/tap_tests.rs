@@ -354,6 +354,20 @@ mod log {
     }
 
     #[test]
+    fn c22_the_log_does_nothing_to_a_terminal() {
+        let notes = Arc::default();
+        tracing::subscriber::with_default(Notes(Level::TRACE, Arc::clone(&notes)), || {
+            let hub = Hub::new(Config::default());
+            negotiate(&hub);
+            hear(&hub, "{\"event\": \"\u{202e}\u{9b}2J\"}\n\u{1b}c");
+            hub.abort();
+        });
+        let notes = lock(&notes).concat();
+        assert!(notes.contains(r"\u202e\u009b2J"), "{notes}");
+        assert!(!notes.contains(|c: char| c.is_control() || c == '\u{202e}'), "{notes:?}");
+    }
+
+    #[test]
     fn c21_fewer_things_are_logged_at_other_levels() {
         let debug = ["DEBUG ready for commands", "DEBUG ended: closed on request"];
         assert_eq!(logged(Level::DEBUG, None), debug);

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::{error::Error, fmt};
 
 use crate::error::CommandError;
+use crate::printable::printable;
 
 /// How a connection ended. The first reason stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -135,7 +136,9 @@ impl fmt::Display for CloseReason {
             Self::NegotiationRefused(error) => {
                 write!(f, "the server refused qmp_capabilities: {error}")
             }
-            Self::CallbackPanicked(text) => write!(f, "a callback panicked: {text}"),
+            Self::CallbackPanicked(text) => {
+                write!(f, "a callback panicked: {}", printable(&**text))
+            }
         }
     }
 }

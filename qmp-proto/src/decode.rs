@@ -8,6 +8,8 @@ use core::{any, error::Error, fmt};
 
 use serde_json::error::Category;
 
+use crate::printable::printable;
+
 /// serde_json's own limit, which holds where the feature `deep` does not lift it.
 const RECURSION_LIMIT: usize = 128;
 
@@ -112,7 +114,7 @@ impl DecodeError {
         // The path to what is nested too deep is too long to be of use.
         let too_deep = matches!(self.kind, DecodeErrorKind::TooDeep { .. });
         if !self.member.is_empty() && !too_deep {
-            write!(f, ", in `{}`", self.member)?;
+            write!(f, ", in `{}`", printable(&self.member))?;
         }
         write!(f, ", at byte {}", self.offset)
     }

@@ -14,6 +14,7 @@ use core::{error::Error, fmt};
 use crate::close::CloseReason;
 use crate::decode::DecodeError;
 use crate::object;
+use crate::printable::printable;
 
 /// Why a request was not accepted. Nothing was sent, and the connection is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +95,15 @@ pub enum ExecuteError {
 
 /// The server's `error`: a class for programs and a description for people.
 ///
+/// Its text (`Display`) is one line without control characters, whatever the server sent.
+///
 /// QMP specification, section "Commands Responses", "error".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandError {
     /// The error's class.
     pub class: ErrorClass,
-    /// A text for people, in English. It is no part of any interface and may change.
+    /// A text for people, in English. It is no part of any interface and may change. It is as the server
+    /// sent it, or the guest: show it through [`printable`], as this error's own text does.
     pub desc: Arc<str>,
 }
 
@@ -257,7 +261,7 @@ impl fmt::Display for ExecuteError {
 
 impl fmt::Display for CommandError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.class.as_str(), self.desc)
+        write!(f, "{}: {}", printable(self.class.as_str()), printable(&*self.desc))
     }
 }
 

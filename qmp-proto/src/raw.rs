@@ -10,6 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::decode::DecodeError;
 use crate::error::JsonFault;
+use crate::printable::{Printable, printable};
 use crate::text::{Span, Text};
 
 /// The JSON text of a `return`, an event's `data` or another payload, as the server wrote it.
@@ -84,10 +85,22 @@ impl Raw {
     ///
     /// # Errors
     ///
-    /// Where it is no UTF-8. QEMU writes ASCII alone.
+    /// Where it is not UTF-8. QEMU writes only ASCII. [`display`](Self::display) shows any payload.
     pub fn as_str(&self) -> Result<&str, DecodeError> {
         core::str::from_utf8(&self.bytes)
             .map_err(|error| DecodeError::not_utf8(&self.bytes, error.valid_up_to()))
+    }
+
+    /// The payload's text as people may see it, whatever the server sent: see [`printable`].
+    ///
+    /// ```
+    /// use qmp_proto::Raw;
+    ///
+    /// let raw = Raw::from_static(r#"{"status": "running"}"#);
+    /// assert_eq!(raw.display().to_string(), r#"{"status": "running"}"#);
+    /// ```
+    pub fn display(&self) -> Printable<'_> {
+        printable(&self.bytes)
     }
 
     /// The payload's bytes.

@@ -3,8 +3,8 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use qmp_proto::Config;
 use qmp_proto::trace::{Recorder, Redaction};
+use qmp_proto::{Config, printable};
 use tracing::Level;
 
 use super::{Listener, Note, record, recorder};
@@ -41,7 +41,8 @@ impl Log {
         if let Some(recorder) = &mut self.messages {
             record(recorder, at, note);
             while let Some(entry) = recorder.poll_entry() {
-                let (direction, payload) = (entry.direction(), entry.payload());
+                let (direction, payload) = (entry.direction(), entry.payload().to_string());
+                let payload = printable(&payload);
                 tracing::trace!(target: "qmp", connection, "{direction} {payload}");
             }
         }

@@ -4,6 +4,8 @@ use alloc::string::String;
 use core::error::Error;
 use core::fmt;
 
+use crate::printable::printable;
+
 /// Where a client did not do what the trace says, and what it did.
 ///
 /// Unlike every other error here it repeats what was said: it is for those who have the trace.
@@ -21,8 +23,23 @@ pub struct Mismatch {
 impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { line, expected, got } = self;
+        let (expected, got) = (printable(expected), printable(got));
         write!(f, "line {line} of the trace: expected {expected}, got {got}")
     }
 }
 
 impl Error for Mismatch {}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn c22_what_a_client_said_instead_does_nothing_to_a_terminal() {
+        let mismatch = Mismatch { line: 1, expected: "{}".into(), got: "\u{1b}[2J\u{202e}".into() };
+        let text = r"line 1 of the trace: expected {}, got \u001b[2J\u202e";
+        assert_eq!(mismatch.to_string(), text);
+    }
+}

@@ -1,0 +1,149 @@
+//! Text of a peer's, as a terminal or a log may show it.
+
+use core::fmt::{self, Write};
+use core::ops::RangeInclusive;
+
+/// Shows a peer's text or bytes without anything that a terminal acts on.
+///
+/// A server's and a guest's text may hold control characters, which colour, erase and retitle a terminal, and
+/// bidirectional overrides, which show a text in another order. Each is written as JSON escapes it
+/// (`\u001b`), so JSON stays the same JSON. A byte that is not UTF-8 is written as `\xff`, which no JSON holds.
+/// The result is for people: a backslash stays as it is, so it cannot always be read back.
+///
+/// It is one line, as line ends and tabs are escaped too: see [`Printable::with_lines`]. The
+/// texts of errors are made so already.
+///
+/// ```
+/// use qmp_proto::printable;
+///
+/// assert_eq!(printable("red: \u{1b}[31m").to_string(), r"red: \u001b[31m");
+/// assert_eq!(printable(b"a\xff\nb").to_string(), r"a\xff\u000ab");
+/// assert_eq!(printable(b"a\xff\nb").with_lines().to_string(), "a\\xff\nb");
+/// ```
+pub fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Printable<'_> {
+    Printable { text: text.as_ref(), lines: false }
+}
+
+/// A peer's text, which is shown by `Display`: see [`printable`].
+#[derive(Clone, Copy)]
+pub struct Printable<'a> {
+    text: &'a [u8],
+    lines: bool,
+}
+
+impl Printable<'_> {
+    /// Keeps line ends and tabs, as a program's output needs them. Then a peer can write what looks like a
+    /// line of yours.
+    #[must_use]
+    pub fn with_lines(self) -> Self {
+        Self { lines: true, ..self }
+    }
+
+    fn keeps(self, c: char) -> bool {
+        match c {
+            '\n' | '\t' => self.lines,
+            c => !c.is_control() && !HIDDEN.iter().any(|range| range.contains(&c)),
+        }
+    }
+}
+
+/// What is not a control character and is not seen either: what reorders a line or ends it, invisible
+/// operators, fillers and tags. The two joiners between letters stay, as scripts and emoji need them.
+const HIDDEN: [RangeInclusive<char>; 12] = [
+    '\u{ad}'..='\u{ad}',
+    '\u{61c}'..='\u{61c}',
+    '\u{180e}'..='\u{180e}',
+    '\u{200b}'..='\u{200b}',
+    '\u{200e}'..='\u{200f}',
+    '\u{2028}'..='\u{202e}',
+    '\u{2060}'..='\u{206f}',
+    '\u{feff}'..='\u{feff}',
+    '\u{fff9}'..='\u{fffb}',
+    '\u{1bca0}'..='\u{1bca3}',
+    '\u{1d173}'..='\u{1d17a}',
+    '\u{e0000}'..='\u{e007f}',
+];
+
+impl fmt::Display for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for chunk in self.text.utf8_chunks() {
+            let mut rest = chunk.valid();
+            while let Some(at) = rest.find(|c| !self.keeps(c)) {
+                f.write_str(&rest[..at])?;
+                let mut behind = rest[at..].chars();
+                behind.next().map_or(Ok(()), |c| escape(c, f))?;
+                rest = behind.as_str();
+            }
+            f.write_str(rest)?;
+            chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
+        }
+        Ok(())
+    }
+}
+
+fn escape(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))
+}
+
+impl fmt::Debug for Printable<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_char('"')?;
+        fmt::Display::fmt(self, f)?;
+        f.write_char('"')
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::raw::Raw;
+
+    #[test]
+    fn c22_nothing_that_a_terminal_acts_on_is_kept() {
+        for c in ('\0'..=char::MAX).filter(|c| c.is_control()) {
+            assert_eq!(
+                printable(c.encode_utf8(&mut [0; 4])).to_string(),
+                alloc::format!("\\u{:04x}", u32::from(c))
+            );
+        }
+        for c in "\u{202a}\u{202e}\u{2066}\u{2069}\u{200e}\u{200f}\u{61c}\u{2028}\u{feff}\u{200b}"
+            .chars()
+        {
+            let shown = printable(c.encode_utf8(&mut [0; 4])).to_string();
+            assert!(shown.is_ascii() && shown.starts_with("\\u"), "{shown}");
+        }
+        assert_eq!(printable("\u{e0041}").to_string(), r"\udb40\udc41");
+    }
+
+    #[test]
+    fn c22_text_of_people_stays_as_it_is() {
+        for text in ["", "a \"b\" \\ ü 漢字 \u{301}e", "نمی\u{200c}خواهم", "👩\u{200d}💻"]
+        {
+            assert_eq!(printable(text).to_string(), text);
+        }
+        assert_eq!(printable("a\tb\n\r").with_lines().to_string(), "a\tb\n\\u000d");
+        assert_eq!(printable("a\tb\n").to_string(), r"a\u0009b\u000a");
+    }
+
+    #[test]
+    fn c22_json_stays_the_same_json() {
+        let hidden = Raw::from_static("{\"a\u{202e}\": \"\u{e0041}\u{85}\u{7f}\"}");
+        let shown = printable(hidden.as_bytes()).to_string();
+        assert!(shown.is_ascii(), "{shown}");
+        let value = |json: &str| serde_json::from_str::<serde_json::Value>(json).unwrap();
+        assert_eq!(value(&shown), value(hidden.as_str().unwrap()));
+    }
+
+    #[test]
+    fn c22_bytes_that_are_no_text_are_seen_as_such() {
+        assert_eq!(
+            printable(b"\xf0\x9f\x1b\xff\xfe!\xc3").to_string(),
+            r"\xf0\x9f\u001b\xff\xfe!\xc3"
+        );
+        assert!(
+            serde_json::from_str::<serde_json::Value>(&printable(b"\"\xff\"").to_string()).is_err()
+        );
+    }
+}
