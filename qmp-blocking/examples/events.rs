@@ -18,7 +18,7 @@ use std::process::{Child, Command, ExitCode};
 
 use qmp_blocking::commands::{Cont, Quit, Stop, SystemReset};
 use qmp_blocking::events::Shutdown;
-use qmp_blocking::{Builder, Client, Event, Events, Raw, Timestamp};
+use qmp_blocking::{Builder, Client, Event, Events, Timestamp, printable};
 
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
@@ -61,8 +61,8 @@ fn seconds(at: Timestamp) -> f64 {
 }
 
 fn text(event: &Event) -> String {
-    let data = event.data().unwrap_or(Raw::from_static(""));
-    format!("{} {}", event.name(), data.as_str().unwrap_or("not UTF-8")).trim_end().to_owned()
+    let name = printable(event.name());
+    event.data().map_or(name.to_string(), |data| format!("{name} {}", data.display()))
 }
 
 fn live() -> Result<(Client, Events, Option<Child>), Box<dyn Error>> {

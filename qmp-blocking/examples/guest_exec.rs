@@ -2,7 +2,8 @@
 //!
 //! `guest_exec [--timeout SECONDS] ADDRESS PROGRAM [ARGUMENT...]` asks the guest agent at ADDRESS, which
 //! is that of its channel on QEMU's command line: `unix:/tmp/ga.sock`. There is no shell in between, and
-//! nothing to read on the program's standard input. The output is printed when the program has ended.
+//! nothing to read on the program's standard input. The output is printed when the program has ended: as it
+//! is into a file or a pipe, and at a terminal without what a terminal would act on.
 //! The status is the program's own, 128 and the signal that ended it, or 255 where nothing is known of
 //! it. The timeout is for connecting, and again for the program; without one, that may take as long as
 //! it likes.
@@ -10,11 +11,11 @@
 use std::collections::VecDeque;
 use std::error::Error;
 use std::ffi::OsString;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
-use qmp_blocking::{Builder, Dialect, GuestExitStatus, GuestProgram};
+use qmp_blocking::{Builder, Dialect, GuestExitStatus, GuestProgram, printable};
 
 const UNKNOWN: u8 = 255;
 const USAGE: &str = "usage: guest_exec [--timeout SECONDS] ADDRESS PROGRAM [ARGUMENT...]";
@@ -53,8 +54,17 @@ fn as_text(argument: OsString) -> Result<String, String> {
 }
 
 /// Whoever reads the output may have read enough: that changes nothing of how the program ended.
-fn print(name: &str, bytes: &[u8], truncated: bool, mut to: impl Write) -> io::Result<()> {
-    match to.write_all(bytes).and_then(|()| to.flush()) {
+fn print(
+    name: &str,
+    bytes: &[u8],
+    truncated: bool,
+    mut to: impl Write + IsTerminal,
+) -> io::Result<()> {
+    let written = match to.is_terminal() {
+        true => write!(to, "{}", printable(bytes).with_lines()),
+        false => to.write_all(bytes),
+    };
+    match written.and_then(|()| to.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }

@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use qmp_blocking::commands::{DeviceAdd, DeviceDel, Quit};
 use qmp_blocking::events::DeviceDeleted;
-use qmp_blocking::{Client, Command, Event};
+use qmp_blocking::{Client, Command, Event, printable};
 
 /// No type for `qom-get` comes with the crate. This is how to add one.
 #[derive(serde::Serialize)]
@@ -61,7 +61,7 @@ fn plug(client: &Client, driver: &str) -> Result<(), qmp_blocking::Error> {
     client.execute(&DeviceAdd { driver, id: Some(id), ..Default::default() })?;
     let path = format!("/machine/peripheral/{id}");
     let kind = client.execute(&QomGet { path: &path, property: "type" })?;
-    println!("plugged in   {kind} as {id}, at {path}");
+    println!("plugged in   {} as {id}, at {path}", printable(&kind));
 
     // Not the event of another device, and none from before: that is what makes it safe.
     let gone = |event: &Event| matches!(event.parse_as::<DeviceDeleted>(), Some(Ok(it)) if it.device.as_deref() == Some(id));

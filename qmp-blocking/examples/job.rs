@@ -15,7 +15,7 @@ use std::process::{Command, ExitCode};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
-use qmp_blocking::{Builder, Client, Events, Request, commands::Quit};
+use qmp_blocking::{Builder, Client, Events, Request, commands::Quit, printable};
 use serde_json::json;
 
 const SIZE: u64 = 256 << 20;
@@ -75,5 +75,5 @@ fn copy(client: &Client, mut events: Events) -> Result<(), Box<dyn Error>> {
     run("blockdev-del", json!({"node-name": "to"}))?;
     run("blockdev-del", json!({"node-name": "from"}))?;
     println!("copied {} of {SIZE} bytes", ended.progress);
-    ended.error.map_or(Ok(()), |error| Err(error.into()))
+    ended.error.map_or(Ok(()), |error| Err(printable(&error).to_string().into()))
 }

@@ -6,7 +6,7 @@ use std::error::Error;
 use std::process::{Command, ExitCode};
 
 use qmp_blocking::commands::{Cont, Quit, Stop};
-use qmp_blocking::{Client, Raw, Request};
+use qmp_blocking::{Client, Raw, Request, printable};
 use serde_json::json;
 
 fn main() -> ExitCode {
@@ -31,7 +31,7 @@ fn session(api: &Client) -> Result<(), qmp_blocking::Error> {
     api.on_event("BLOCK_IO_ERROR", |event| println!("disk      {event:?}")).detach();
     // Several for one event, and one for all of them.
     api.on_event("STOP", |_| println!("stopped")).detach();
-    api.on_any_event(|event| println!("event     {}", event.name())).detach();
+    api.on_any_event(|event| println!("event     {}", printable(event.name()))).detach();
 
     // puts api.sync_query('status')
     println!("status    {}", text(api.query("status")));
@@ -61,11 +61,7 @@ fn session(api: &Client) -> Result<(), qmp_blocking::Error> {
 
 /// A reply as text, or why there is none.
 fn text(outcome: Result<Raw, qmp_blocking::Error>) -> String {
-    match outcome.as_ref().map(Raw::as_str) {
-        Ok(Ok(json)) => json.to_owned(),
-        Ok(Err(error)) => error.to_string(),
-        Err(error) => error.to_string(),
-    }
+    outcome.map_or_else(|error| error.to_string(), |reply| reply.display().to_string())
 }
 
 fn with_a_qemu_of_its_own() -> Result<(), Box<dyn Error>> {

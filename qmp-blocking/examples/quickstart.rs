@@ -10,7 +10,7 @@ use std::thread;
 
 use qmp_blocking::commands::{Cont, QueryStatus, QueryVersion, Quit, Stop};
 use qmp_blocking::server::{self, Machine};
-use qmp_blocking::{Builder, Client, ConnectError, Events};
+use qmp_blocking::{Builder, Client, ConnectError, Events, printable};
 
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
@@ -25,7 +25,8 @@ fn run() -> Result<(), Box<dyn Error>> {
 
     let version = client.execute(&QueryVersion)?;
     let qemu = version.qemu;
-    println!("version   QEMU {}.{}.{} {}", qemu.major, qemu.minor, qemu.micro, version.package);
+    let package = printable(&version.package);
+    println!("version   QEMU {}.{}.{} {package}", qemu.major, qemu.minor, qemu.micro);
     print_status(&client)?;
     client.execute(&Cont)?;
     print_status(&client)?;
@@ -72,7 +73,7 @@ fn print_status(client: &Client) -> Result<(), qmp_blocking::Error> {
 fn print_events(events: Events) {
     for event in events {
         match event {
-            Ok(event) => println!("event     {}", event.name()),
+            Ok(event) => println!("event     {}", printable(event.name())),
             Err(lagged) => println!("event     {lagged}"),
         }
     }

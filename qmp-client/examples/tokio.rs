@@ -19,6 +19,7 @@ use futures_lite::StreamExt;
 use qmp_client::Address;
 use qmp_client::tasks::{Driver, Runtime, Sleep};
 use qmp_proto::commands::{Cont, QueryStatus, Stop};
+use qmp_proto::printable;
 use tokio::net::UnixStream;
 use tokio_util::compat::{TokioAsyncReadCompatExt, TokioAsyncWriteCompatExt};
 
@@ -67,7 +68,7 @@ async fn run() -> Result<(), Box<dyn Error>> {
     println!("status {:?}", client.execute(&QueryStatus).await?.status);
     drop(client);
     while let Some(event) = events.next().await {
-        println!("event {}", event?.name());
+        println!("event {}", printable(event?.name()));
     }
     Ok(())
 }

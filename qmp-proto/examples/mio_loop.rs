@@ -13,7 +13,8 @@ use std::io::{ErrorKind, Read, Write};
 
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
-use qmp_proto::{Config, Connection, IoFailure, Output, Request, commands::QueryStatus};
+use qmp_proto::commands::QueryStatus;
+use qmp_proto::{Config, Connection, IoFailure, Output, Request, printable};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths = std::env::args().skip(1);
@@ -71,8 +72,8 @@ fn go_on(stream: &mut UnixStream, protocol: &mut Connection, tell: impl Fn(Outpu
 fn describe(output: Output) -> String {
     match output {
         Output::Ready(_greeting) => "ready".to_owned(),
-        Output::Reply(_, Ok(returned)) => returned.as_str().unwrap_or("not UTF-8").to_owned(),
-        Output::Event(event) => event.name().to_owned(),
+        Output::Reply(_, Ok(returned)) => returned.display().to_string(),
+        Output::Event(event) => printable(event.name()).to_string(),
         Output::Closed(reason) => reason.to_string(),
         other => format!("{other:?}"),
     }

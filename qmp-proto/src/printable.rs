@@ -70,9 +70,13 @@ impl fmt::Display for Printable<'_> {
             let mut rest = chunk.valid();
             while let Some(at) = rest.find(|c| !self.keeps(c)) {
                 f.write_str(&rest[..at])?;
-                let mut behind = rest[at..].chars();
-                behind.next().map_or(Ok(()), |c| escape(c, f))?;
-                rest = behind.as_str();
+                rest = match rest[at..].strip_prefix("\r\n") {
+                    Some(behind) if self.lines => {
+                        f.write_str("\r\n")?;
+                        behind
+                    }
+                    _ => escape_first(&rest[at..], f)?,
+                };
             }
             f.write_str(rest)?;
             chunk.invalid().iter().try_for_each(|byte| write!(f, "\\x{byte:02x}"))?;
@@ -81,8 +85,13 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-fn escape(c: char, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-    c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))
+/// Writes the first character as JSON escapes it; returns what is behind it.
+fn escape_first<'a>(text: &'a str, f: &mut fmt::Formatter<'_>) -> Result<&'a str, fmt::Error> {
+    let mut rest = text.chars();
+    for c in rest.by_ref().take(1) {
+        c.encode_utf16(&mut [0; 2]).iter().try_for_each(|unit| write!(f, "\\u{unit:04x}"))?;
+    }
+    Ok(rest.as_str())
 }
 
 impl fmt::Debug for Printable<'_> {
@@ -123,7 +132,8 @@ mod tests {
         {
             assert_eq!(printable(text).to_string(), text);
         }
-        assert_eq!(printable("a\tb\n\r").with_lines().to_string(), "a\tb\n\\u000d");
+        let lines = printable("a\tb\n\r\r\nc").with_lines();
+        assert_eq!(lines.to_string(), "a\tb\n\\u000d\r\nc");
         assert_eq!(printable("a\tb\n").to_string(), r"a\u0009b\u000a");
     }
 

@@ -25,11 +25,11 @@ impl Client {
     ///
     /// ```no_run
     /// use std::time::Duration;
-    /// use qmp_blocking::{GuestExecError, GuestProgram, connect_guest_agent};
+    /// use qmp_blocking::{GuestExecError, GuestProgram, connect_guest_agent, printable};
     ///
     /// let guest = connect_guest_agent("unix:/tmp/ga.sock")?.with_timeout(Duration::from_secs(60));
     /// match guest.guest_exec(&GuestProgram::new("ls").args(["-l", "/"])) {
-    ///     Ok(output) => println!("{}\n{}", output.status, String::from_utf8_lossy(&output.stdout)),
+    ///     Ok(output) => println!("{}\n{}", output.status, printable(&output.stdout).with_lines()),
     ///     Err(GuestExecError::StillRunning { pid, .. }) => println!("to be waited for again: {pid}"),
     ///     Err(error) => println!("{error}"),
     /// }
