@@ -54,12 +54,7 @@ fn as_text(argument: OsString) -> Result<String, String> {
 }
 
 /// Whoever reads the output may have read enough: that changes nothing of how the program ended.
-fn print(
-    name: &str,
-    bytes: &[u8],
-    truncated: bool,
-    mut to: impl Write + IsTerminal,
-) -> io::Result<()> {
+fn print(name: &str, bytes: &[u8], cut: bool, mut to: impl Write + IsTerminal) -> io::Result<()> {
     let written = match to.is_terminal() {
         true => write!(to, "{}", printable(bytes).with_lines()),
         false => to.write_all(bytes),
@@ -68,7 +63,7 @@ fn print(
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => return Err(error),
         _ => {}
     }
-    if truncated {
+    if cut {
         let kept = bytes.len();
         say(&format!("guest_exec: the agent kept {kept} bytes of its {name}, and lost the rest"));
     }
