@@ -10,10 +10,11 @@ pub mod crowd;
 pub mod example;
 pub mod python;
 pub mod qemu;
+pub mod readme;
 pub mod scripted;
 pub mod shell;
 pub mod terminal;
 
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
-mod readme {}
+mod readme_compiles {}

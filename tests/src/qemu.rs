@@ -76,6 +76,17 @@ impl Setup {
         Some(setup.args(machine).args(["-nodefaults", "-display", "none", "-S"]))
     }
 
+    /// A QEMU as a line for a shell starts it. What that has in `/tmp` is in the server's folder here.
+    pub fn written(line: &str) -> Option<Self> {
+        let mut words = line.trim_end_matches('&').split_whitespace();
+        let mut setup = Self::new(words.next().expect("a program"), "-mon")?;
+        let folder = format!("{}/", setup.folder().display());
+        let words: Vec<_> = words.map(|word| word.replace("/tmp/", &folder)).collect();
+        let monitors = words.windows(2).filter(|pair| pair[0] == "-qmp");
+        setup.addresses = monitors.map(|pair| pair[1].parse().expect("an address")).collect();
+        Some(setup.args(words))
+    }
+
     /// `qemu-storage-daemon`.
     pub fn storage_daemon() -> Option<Self> {
         Self::new("qemu-storage-daemon", "--monitor")
