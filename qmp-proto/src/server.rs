@@ -113,7 +113,12 @@
 //!   an id. Both wait for their turn, so answers are in order.
 //! - Single-quoted strings are read, no line end is needed, and after a fault the reader finds back
 //!   at a structural character, a control character or 0xFF. An object has at most 1,024 levels,
-//!   2 Mi tokens and 64 MiB.
+//!   2 Mi tokens and 64 MiB, or what [`Config::max_command`] allows.
+//! - A version since 11.1 reports a fault where it finds it, and passes over the rest of the message. An earlier
+//!   one reports it where the message ends. A limit ends the message there, so each further bracket is
+//!   a fault of its own.
+//! - An id is echoed by its value: `1.0` comes back as `1`, `"\u001f"` as `"\u001F"`. Object members keep their
+//!   order here; QEMU has an order of its own.
 //! - Without out-of-band execution nothing is read while a command runs. With it, eight commands
 //!   wait beside the one that runs, and `exec-oob` passes them.
 //! - A descriptor that came along stays until a command takes it, or another one comes.
@@ -128,6 +133,7 @@ pub(crate) mod lexer;
 mod machine;
 mod message;
 mod monitor;
+mod number;
 mod output;
 mod progress;
 pub(crate) mod reader;

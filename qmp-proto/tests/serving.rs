@@ -9,7 +9,8 @@ use qmp_proto::{Connection, Version};
 use serde_json::Value;
 
 use support::server::{
-    NEGOTIATE, NEGOTIATE_OOB, Server, after_greeting, config, event, greeting, ready, ready_oob,
+    NEGOTIATE, NEGOTIATE_OOB, Server, after_greeting, config, event, greeting, id_and_class, ready,
+    ready_oob,
 };
 
 /// What a recorded server was, by its greeting.
@@ -118,6 +119,12 @@ fn there_is_one_negotiation() {
         <! 1 CommandNotFound
         -> {"exec-oob": "qmp_capabilities", "id": 2}
         <! 2 GenericError
+        -> {"execute": "qmp_capabilities", "arguments": {"enable": ["oob"]}, "id": "again"}
+        <! "again" CommandNotFound
+        -> {"execute": "qmp_capabilities", "arguments": {"a": 1}, "id": "\u001f"}
+        <! "\u001f" GenericError
+        -> {"execute": "qmp_capabilities", "arguments": {"enable": ["later"]}, "id": "unknown"}
+        <! "unknown" GenericError
         -> {"exec-oob": "yank", "id": 3}
         == oob yank {}
         do return yank {}
@@ -324,6 +331,29 @@ fn which_bytes_stand_in_a_string() {
             assert_eq!(server.sent().is_empty(), goes_on, "{byte:#x} behind {before:?}");
         }
     }
+}
+
+/// A client that is told at once can stop, and what it goes on sending is not kept.
+#[test]
+fn c3_a_command_beyond_max_command_is_refused_once() {
+    let config = config(|config| config.max_command = 80);
+    let mut server = Server::ready(config, NEGOTIATE_OOB);
+    let large = |length: usize| format!(r#"{{"execute": "a", "id": "{}"}}"#, "x".repeat(length));
+    server.feed(large(50));
+    assert_eq!(server.told(), ["call a {}"]);
+    server.answer("a", "{}");
+    server.sent();
+    server.feed(large(100_000).trim_end_matches('}'));
+    assert_eq!(id_and_class(&server.sent()), "- GenericError");
+    server.feed("}");
+    assert_eq!(server.sent(), "");
+    server.feed(large(10));
+    assert_eq!(server.told(), ["call a {}"]);
+    // So many bytes wait, and those of the command that passed it.
+    server.feed(large(50));
+    assert!(server.connection.wants_input());
+    server.feed(large(50));
+    assert!(!server.connection.wants_input());
 }
 
 /// A client that does not read gets no more than `max_output` and what was on its way.

@@ -6,11 +6,12 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
-use qmp_proto::Timestamp;
 use qmp_proto::server::{Connection, Machine, Output};
+use qmp_proto::{Timestamp, Version};
 use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 /// What both have to agree on.
@@ -68,6 +69,7 @@ fn with_end(input: &[u8]) -> Vec<u8> {
 struct Real {
     _daemon: Server,
     stream: BufReader<UnixStream>,
+    version: Version,
 }
 
 impl Real {
@@ -76,8 +78,10 @@ impl Real {
         let Address::Unix(path) = daemon.address() else { unreachable!() };
         let stream = UnixStream::connect(path).unwrap();
         stream.set_read_timeout(Some(DEADLINE)).unwrap();
-        let mut real = Self { stream: BufReader::new(stream), _daemon: daemon };
-        real.line();
+        let version = Version::new(0, 0, 0);
+        let mut real = Self { stream: BufReader::new(stream), _daemon: daemon, version };
+        let greeting: Value = serde_json::from_str(&real.line()).unwrap();
+        real.version = serde_json::from_value(greeting["QMP"]["version"].clone()).unwrap();
         real.stream.get_mut().write_all(br#"{"execute": "qmp_capabilities"}"#).unwrap();
         assert_eq!(Answer::read(&real.line()).error_class, None);
         Some(real)
@@ -105,8 +109,9 @@ struct Embedded {
 }
 
 impl Embedded {
-    fn start() -> Self {
-        let machine = Machine::new();
+    fn start(version: Version) -> Self {
+        let mut machine = Machine::new();
+        machine.set_version(version);
         let mut embedded = Self { connection: Connection::new(machine.config()), machine };
         embedded.sent(br#"{"execute": "qmp_capabilities"}"#);
         embedded
@@ -141,7 +146,7 @@ impl Embedded {
 #[track_caller]
 fn agree(inputs: impl IntoIterator<Item = Vec<u8>>) {
     let Some(mut real) = Real::start() else { return };
-    let mut embedded = Embedded::start();
+    let mut embedded = Embedded::start(real.version.clone());
     for input in inputs {
         let (ours, theirs) = (embedded.answers(&input), real.answers(&input));
         assert_eq!(ours, theirs, "{}", input.escape_ascii());
@@ -173,11 +178,16 @@ fn named(name: &[u8]) -> Vec<u8> {
 }
 
 fn nested() -> impl Iterator<Item = Vec<u8>> {
-    [1023, 1024, 1025].into_iter().flat_map(|levels: usize| {
+    let nested = [1023, 1024, 1025, 3000].into_iter().flat_map(|levels: usize| {
         let arrays = ["[".repeat(levels), "]".repeat(levels)].concat();
         let objects = ["{'a':".repeat(levels), "1".into(), "}".repeat(levels)].concat();
         [within(arrays.as_bytes()), arrays.into_bytes(), within(objects.as_bytes())]
-    })
+    });
+    // What follows the bracket that is one too many.
+    let open = "[".repeat(1025);
+    let behind = parts(b"|]|}|#|\x01|{}|{]|[|1 2|\xFF\xFF")
+        .map(move |rest| [open.as_bytes(), rest, br#"{"execute": "x", "id": "a"}]]"#].concat());
+    nested.chain(behind)
 }
 
 /// Each byte in a string, behind a backslash in one, and where recovery may end.
@@ -232,13 +242,16 @@ const VALUES: &[u8] = b"\
     \\udbff\\udfff";
 
 /// What the generator begins with.
-const COMMANDS: [&[u8]; 6] = [
+const COMMANDS: [&[u8]; 9] = [
     b"{\"execute\": \"query-version\", \"id\": \"one\"}",
     b"{ 'execute': 'query-version', 'arguments': {}, 'id': [1, {'a': -2.5e3}] }",
     b"{\"execute\":\"x\",\"arguments\":{\"a\":[true,false,null]},\"id\":\"\\u00e9\\n\xC3\xA9\"}",
     b"{\"id\":{\"a\":{\"b\":0},\"b\":[[],{}]},\"execute\":\"x\"}{\"execute\":\"query-version\"}",
     b"[1, 'a', {\"id\": 1}]\n{\"execute\":\"x\",\"id\":\"\\ud83d\\ude00\"}",
     b"{\"execute\":\"query-version\",\n\t\"id\":\"two\"}\r\n{\"execute\":\"y\",\"id\":null} ",
+    b"{\"execute\":\"qmp_capabilities\",\"arguments\":{\"enable\":[\"oob\"]},\"id\":\"a\"}",
+    b"{'exec-oob':'query-version','id':'b'}{'execute':'x','arguments':[],'id':'c'}",
+    b"{\"execute\":\"query-version\",\"arguments\":{\"b\":1},\"surplus\":2,\"id\":\"d\"}",
 ];
 
 /// And what it puts in.
@@ -288,5 +301,5 @@ impl Random {
 #[test]
 fn random_input() {
     let mut random = Random(0x5eed);
-    agree((0..1000).map(|_| random.input()));
+    agree((0..3000).map(|_| random.input()));
 }

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
+use super::reader::{MAX_BYTES, Rules};
 use crate::message::Version;
 
 /// The choices for a server's connection. The defaults are QEMU's.
@@ -18,7 +19,9 @@ use crate::message::Version;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Config {
-    /// The version that the greeting tells.
+    /// The version in the greeting. Input that is not JSON is answered as this version does: since 11.1
+    /// a fault is reported where it is found, before that where its message ends. See
+    /// [What is enforced](super#what-is-enforced).
     pub version: Version,
     /// The capabilities offered: `oob` by default. A client that enables `oob` may execute commands
     /// out-of-band; what the others mean is the application's.
@@ -35,6 +38,11 @@ pub struct Config {
     /// out-of-band execution nothing is read while the application has as many as it is given at
     /// once.
     pub queue: usize,
+    /// How many bytes a command may have, without the white space between its tokens: 64 MiB by default
+    /// and at most, as in QEMU. A larger command is answered with one `GenericError` without an id as soon as it has
+    /// passed the limit. Its other bytes are read and dropped. With out-of-band execution, nothing is
+    /// read while so many bytes of commands wait.
+    pub max_command: usize,
     /// How many bytes may wait for a client that does not read, 1 MiB by default. Beyond it events
     /// are dropped, and no further command is started. At least 1, so that 0 is read as 1: nothing
     /// new is said before everything was sent.
@@ -49,7 +57,15 @@ impl Default for Config {
             pretty: false,
             concurrent: 1,
             queue: 8,
+            max_command: MAX_BYTES,
             max_output: 1 << 20,
         }
+    }
+}
+
+impl Config {
+    pub(super) fn rules(&self) -> Rules {
+        let qemu = &self.version.qemu;
+        Rules { at_once: (qemu.major, qemu.minor) >= (11, 1), max_bytes: self.max_command }
     }
 }

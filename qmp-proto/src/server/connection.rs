@@ -70,11 +70,12 @@ impl<F> Connection<F> {
     pub fn new(config: Config) -> Self {
         let mut wire = Wire::new();
         message::greeting(wire.text(), &config);
+        let rules = config.rules();
         Self {
             config,
             phase: Phase::Negotiating,
             oob: false,
-            intake: Intake::new(),
+            intake: Intake::new(rules),
             queue: VecDeque::new(),
             running: Vec::new(),
             next_ticket: 0,

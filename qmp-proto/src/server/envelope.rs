@@ -15,6 +15,8 @@ pub(super) struct Envelope {
     pub(super) command: Result<Command, Fault>,
     /// Whether it is executed out-of-band, so that it waits for nothing, not even to be refused.
     pub(super) out_of_band: bool,
+    /// How many bytes it came with.
+    pub(super) size: usize,
 }
 
 /// A well-formed command.
@@ -74,8 +76,10 @@ impl Envelope {
                 _ => members.unknown = true,
             }
         }
+        let size = object.text.len();
         let text = Text::Owned(object.text);
         Self {
+            size,
             id: members.id.map(|id| Raw::keep(&text, id)),
             out_of_band: members.exec_oob.is_some() && members.execute.is_none(),
             command: members.command(&text, oob),

@@ -1,6 +1,6 @@
-//! Tokens to one JSON object, by QEMU's grammar, which is not quite JSON's.
+//! Tokens to one JSON value, by QEMU's grammar, which is not quite JSON's.
 //!
-//! The object is written down as standard JSON while its tokens come. Equal strings are written
+//! The value is written as standard JSON while its tokens come. Equal strings are written
 //! alike, however they came, so that names can be compared where they stand.
 
 use alloc::string::{String, ToString};
@@ -16,7 +16,7 @@ use crate::check::{has_repeated, is_noncharacter, unicode_escape};
 use crate::framer::Member;
 use crate::text::Span;
 
-/// An object as far as it has come. After a fault it must not be used again.
+/// A value as far as it has come. After a fault it must not be used again.
 #[derive(Default)]
 pub(super) struct Document {
     text: Vec<u8>,
@@ -41,11 +41,10 @@ enum Level {
 #[derive(Clone, Copy, Default)]
 enum Expected {
     #[default]
-    Object,
+    Value,
     Name,
     NameOrEnd,
     Colon,
-    Value,
     ValueOrEnd,
     CommaOrEnd,
 }
@@ -53,7 +52,7 @@ enum Expected {
 impl Document {
     pub(super) fn push(&mut self, token: &Token<'_>) -> Result<(), Fault> {
         self.expected = match (self.expected, token.kind, self.levels.last()) {
-            (Expected::Object | Expected::Value | Expected::ValueOrEnd, Kind::OpenObject, _) => {
+            (Expected::Value | Expected::ValueOrEnd, Kind::OpenObject, _) => {
                 self.levels.push(Level::Object { first_name: self.names.len() });
                 self.text.push(b'{');
                 Expected::NameOrEnd
@@ -93,18 +92,18 @@ impl Document {
             (Expected::CommaOrEnd | Expected::ValueOrEnd, Kind::CloseArray, Some(Level::Array)) => {
                 self.close(b']')
             }
-            (Expected::Object, kind, _) if kind.is_scalar() || kind == Kind::OpenArray => {
-                return Err(Fault::NotAnObject);
-            }
             _ => return Err(Fault::Syntax),
         };
         Ok(())
     }
 
-    /// The object, once its last token has come.
-    pub(super) fn finish(mut self) -> Object {
+    /// The object, once the value's last token has come.
+    pub(super) fn finish(mut self) -> Result<Object, Fault> {
+        if !self.text.starts_with(b"{") {
+            return Err(Fault::NotAnObject);
+        }
         self.text.shrink_to_fit();
-        Object { text: Bytes::from(self.text), members: self.members }
+        Ok(Object { text: Bytes::from(self.text), members: self.members })
     }
 
     fn scalar(&mut self, token: &Token<'_>) -> Result<(), Fault> {

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::{Buf, BytesMut};
 
-use super::reader::{Item, Reader};
+use super::reader::{Item, Reader, Rules};
 
 /// Received bytes, the descriptors among them, and the end of the stream behind them.
 pub(super) struct Intake<F> {
@@ -21,9 +21,9 @@ pub(super) struct Intake<F> {
 }
 
 impl<F> Intake<F> {
-    pub(super) fn new() -> Self {
+    pub(super) fn new(rules: Rules) -> Self {
         Self {
-            reader: Reader::new(),
+            reader: Reader::new(rules),
             unread: BytesMut::new(),
             read: 0,
             riding: VecDeque::new(),
@@ -56,7 +56,7 @@ impl<F> Intake<F> {
 
     /// Drops what came: the connection has ended.
     pub(super) fn clear(&mut self) {
-        *self = Self::new();
+        *self = Self::new(Rules::default());
     }
 
     pub(super) fn finish(&mut self) {

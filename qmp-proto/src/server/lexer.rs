@@ -49,6 +49,11 @@ pub(crate) struct Scanner {
 }
 
 impl Scanner {
+    /// Whether the stream stands inside a token.
+    fn is_inside(&self) -> bool {
+        !matches!(self.state, State::Start | State::Recovery)
+    }
+
     /// Passes over what stands between two tokens. Within one it does nothing.
     pub(crate) fn skip(&mut self, input: &mut &[u8]) {
         if self.state == State::Recovery {
@@ -94,12 +99,27 @@ pub(super) struct Lexer {
     scanner: Scanner,
     /// What has come of a token whose end has not.
     buffer: Vec<u8>,
+    /// The bytes of unfinished tokens are dropped.
+    drops: bool,
 }
 
 impl Lexer {
     /// Whether the stream stands inside a token.
     pub(super) fn mid_token(&self) -> bool {
-        !self.buffer.is_empty()
+        self.scanner.is_inside()
+    }
+
+    /// How many bytes of an unfinished token are held.
+    pub(super) fn held(&self) -> usize {
+        self.buffer.len()
+    }
+
+    /// Keeps the bytes of unfinished tokens, or drops them from now on: then only a token's kind counts.
+    pub(super) fn keep(&mut self, keeps: bool) {
+        self.drops = !keeps;
+        if self.drops {
+            self.buffer = Vec::new();
+        }
     }
 
     /// Takes one token from the front of `input`, or all of `input` where none ends in it.
@@ -108,7 +128,7 @@ impl Lexer {
         let (length, end) = self.find_end(input);
         let (taken, rest) = input.split_at(length);
         *input = rest;
-        if end.is_some() && self.buffer.is_empty() {
+        if self.drops || (end.is_some() && self.buffer.is_empty()) {
             return end.map(|kind| Token { kind, text: Cow::Borrowed(taken) });
         }
         self.buffer.extend_from_slice(taken);
@@ -117,6 +137,9 @@ impl Lexer {
 
     /// As the scanner's, of a token that is not too long.
     fn find_end(&mut self, input: &[u8]) -> (usize, Option<Kind>) {
+        if self.drops {
+            return self.scanner.find_end(input);
+        }
         let room = MAX_TOKEN + 1 - self.buffer.len();
         let end = self.scanner.find_end(&input[..room.min(input.len())]);
         if end == (room, None) {

@@ -18,7 +18,7 @@ use super::vm::{self, NoArguments, Vm, VmState};
 use crate::command::Command;
 use crate::commands::{QueryCommands, RunState};
 use crate::error::{CommandError, ErrorClass};
-use crate::event::Timestamp;
+use crate::event::{Event, Timestamp};
 use crate::message::Version;
 use crate::raw::Raw;
 
@@ -133,20 +133,7 @@ impl<F: 'static> Machine<F> {
     /// `quit` the connection is closing.
     pub fn execute(&mut self, call: &Call, monitor: &mut dyn Monitor<F>, now: Timestamp) {
         let mut later = Vec::new();
-        let outcome = match self.commands.get_mut(&*call.name) {
-            Some(entry) if call.out_of_band && !entry.out_of_band => {
-                Err(CommandError::generic("this command cannot be executed out-of-band"))
-            }
-            Some(entry) => {
-                let mut vm = Vm::new(&mut self.state, monitor, now, &mut later);
-                (entry.function)(&mut vm, &call.arguments)
-            }
-            None if call.name == QueryCommands::NAME => self.names(&call.arguments),
-            None => Err(CommandError::new(
-                ErrorClass::CommandNotFound,
-                format!("there is no command {}", call.name),
-            )),
-        };
+        let outcome = self.run(call, monitor, now, &mut later);
         // It fails where the call was answered already; then there is nothing to say.
         if monitor.respond(call.ticket, outcome).is_ok() {
             for event in &later {
@@ -155,6 +142,37 @@ impl<F: 'static> Machine<F> {
         }
         if self.state.ended {
             monitor.close();
+        }
+    }
+
+    fn run(
+        &mut self,
+        call: &Call,
+        monitor: &mut dyn Monitor<F>,
+        now: Timestamp,
+        later: &mut Vec<Event>,
+    ) -> Result<Raw, CommandError> {
+        let allows_out_of_band = self.allows_out_of_band(&call.name).ok_or_else(|| {
+            let text = format!("there is no command {}", call.name);
+            CommandError::new(ErrorClass::CommandNotFound, text)
+        })?;
+        if call.out_of_band && !allows_out_of_band {
+            return Err(CommandError::generic("this command cannot be executed out-of-band"));
+        }
+        match self.commands.get_mut(&*call.name) {
+            Some(entry) => {
+                let mut vm = Vm::new(&mut self.state, monitor, now, later);
+                (entry.function)(&mut vm, &call.arguments)
+            }
+            None => self.names(&call.arguments),
+        }
+    }
+
+    /// Whether the command may be executed out-of-band; `None` if there is no such command.
+    fn allows_out_of_band(&self, name: &str) -> Option<bool> {
+        match self.commands.get(name) {
+            Some(entry) => Some(entry.out_of_band),
+            None => (name == QueryCommands::NAME).then_some(false),
         }
     }
 

@@ -19,6 +19,15 @@ pub(super) enum Waiting {
     Fault(Fault),
 }
 
+impl Waiting {
+    fn size(&self) -> usize {
+        match self {
+            Self::Command(envelope) => envelope.size,
+            Self::Fault(_) => 0,
+        }
+    }
+}
+
 /// A command that the application has and has not answered.
 #[derive(Debug)]
 pub(super) struct Running {
@@ -68,7 +77,10 @@ impl<F> Connection<F> {
     fn is_suspended(&self) -> bool {
         let out_of_band = self.running.iter().any(|running| running.out_of_band);
         let in_band = match self.oob {
-            true => self.queue.len() >= self.config.queue.max(1),
+            true => {
+                let bytes: usize = self.queue.iter().map(Waiting::size).sum();
+                self.queue.len() >= self.config.queue.max(1) || bytes > self.config.max_command
+            }
             false => !self.queue.is_empty() || !self.may_start(),
         };
         out_of_band || in_band
@@ -105,7 +117,7 @@ impl<F> Connection<F> {
 
     /// Hands a command to the application, unless it is the protocol's own.
     fn execute(&mut self, envelope: Envelope) {
-        let Envelope { id, command, out_of_band } = envelope;
+        let Envelope { id, command, out_of_band, .. } = envelope;
         let outcome = match command {
             Ok(command) if command.name == "qmp_capabilities" => {
                 self.negotiate(&command.arguments, out_of_band)
@@ -142,12 +154,17 @@ impl<F> Connection<F> {
             let text = "'qmp_capabilities' cannot be executed out-of-band";
             return Err(CommandError::generic(text));
         }
+        // Faults of the arguments come first, in any phase.
+        let Arguments { enable } = arguments.parse()?;
+        let offers = |capability: &_| self.config.capabilities.contains(capability);
+        if !enable.iter().all(|capability| capability == "oob" || offers(capability)) {
+            return Err(CommandError::generic("a capability to be enabled is unknown"));
+        }
         if self.phase != Phase::Negotiating {
             let text = "'qmp_capabilities' was executed already";
             return Err(CommandError::new(ErrorClass::CommandNotFound, text));
         }
-        let Arguments { enable } = arguments.parse()?;
-        if !enable.iter().all(|capability| self.config.capabilities.contains(capability)) {
+        if !enable.iter().all(offers) {
             return Err(CommandError::generic("a capability to be enabled was not offered"));
         }
         self.phase = Phase::Ready;

@@ -1,8 +1,7 @@
 //! Tokens to top-level JSON objects, as QEMU finds where they end.
 //!
-//! A message ends where as many braces and as many brackets have closed as have opened. Until then
-//! a fault in it is not told, unless it is a stray byte or one of the limits: these end the message
-//! where they are found.
+//! A message ends where as many braces and as many brackets have closed as have opened, or at a stray
+//! byte. What else is done about a fault depends on the version: see [`Rules`].
 
 use alloc::vec::Vec;
 use core::{fmt, mem};
@@ -17,14 +16,44 @@ use crate::framer::Member;
 const MAX_NESTING: i32 = 1024;
 const MAX_TOKENS: usize = 2 << 20;
 /// The tokens of a message, without the white space between them.
-const MAX_BYTES: usize = 64 << 20;
+pub(super) const MAX_BYTES: usize = 64 << 20;
+
+/// What a reader takes, and when it reports a fault.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rules {
+    /// A fault is reported where it is found, and the rest of its message is passed over, as QEMU does
+    /// since 11.1. Before, it is reported where its message ends, and a limit ends the message.
+    pub(crate) at_once: bool,
+    /// The most bytes of a message. Where that is less than QEMU's own limit, a larger message is
+    /// reported at once in any case, and the rest of it is passed over.
+    pub(crate) max_bytes: usize,
+}
+
+impl Default for Rules {
+    fn default() -> Self {
+        Self { at_once: false, max_bytes: MAX_BYTES }
+    }
+}
+
+impl Rules {
+    fn reports_at_once(self, fault: Fault) -> bool {
+        self.at_once || self.passed_own_limit(usize::MAX) == Some(fault)
+    }
+
+    /// Where the limit is less than QEMU's, and a message has so many bytes.
+    fn passed_own_limit(self, bytes: usize) -> Option<Fault> {
+        let passed = bytes > self.max_bytes && self.max_bytes < MAX_BYTES;
+        passed.then_some(Fault::TooLarge(self.max_bytes))
+    }
+}
 
 /// Finds the objects, and what is none.
 ///
-/// Holds one unfinished message of at most `MAX_BYTES`, which as standard JSON are at most three
+/// Holds one unfinished message of at most `max_bytes`, which as standard JSON are at most three
 /// times as many, and one unfinished token.
 #[derive(Default)]
 pub(crate) struct Reader {
+    rules: Rules,
     lexer: Lexer,
     message: Message,
 }
@@ -56,12 +85,13 @@ pub(crate) enum Fault {
     RepeatedMember,
     TooDeep,
     TooManyTokens,
-    TooLarge,
+    /// So many bytes are the most.
+    TooLarge(usize),
 }
 
 impl Reader {
-    pub(crate) fn new() -> Self {
-        Self::default()
+    pub(crate) fn new(rules: Rules) -> Self {
+        Self { rules, ..Self::default() }
     }
 
     /// Takes bytes from the front of `input` up to the end of the next item; `None` where `input`
@@ -70,15 +100,15 @@ impl Reader {
     /// A number or keyword ends where something else begins, which is left in `input`.
     pub(crate) fn next(&mut self, input: &mut &[u8]) -> Option<Item> {
         while let Some(token) = self.lexer.next(input) {
-            if let Err(fault) = self.message.take(&token) {
-                self.message = Message::default();
-                return Some(Item::Fault(fault));
-            }
-            if self.message.is_complete() {
-                return Some(mem::take(&mut self.message).finish());
+            let item = self.message.take(&token, self.rules);
+            self.lexer.keep(!self.message.is_reported());
+            if item.is_some() {
+                return item;
             }
         }
-        None
+        let fault = self.message.check_unfinished(self.lexer.held(), self.rules)?;
+        self.lexer.keep(false);
+        Some(Item::Fault(fault))
     }
 
     /// Whether the stream stands inside something that has begun and not ended.
@@ -88,56 +118,94 @@ impl Reader {
 }
 
 /// What has come of one message.
+#[derive(Default)]
 struct Message {
     braces: i32,
     brackets: i32,
     tokens: usize,
     bytes: usize,
-    /// After a fault the text is not kept any more; where the message ends still matters.
-    document: Result<Document, Fault>,
+    body: Body,
 }
 
-impl Default for Message {
+/// The text is kept only as long as there is no fault.
+enum Body {
+    Sound(Document),
+    /// It is reported where the message ends.
+    Faulty(Fault),
+    /// There was a fault, which was reported.
+    Reported,
+}
+
+impl Default for Body {
     fn default() -> Self {
-        let document = Ok(Document::default());
-        Self { braces: 0, brackets: 0, tokens: 0, bytes: 0, document }
+        Self::Sound(Document::default())
     }
 }
 
 impl Message {
-    /// Takes in one token. A fault that is given here is the message's end.
-    fn take(&mut self, token: &Token<'_>) -> Result<(), Fault> {
+    /// Takes in one token. Gives the object that ends with it, or the fault that is to be reported now.
+    fn take(&mut self, token: &Token<'_>, rules: Rules) -> Option<Item> {
         self.count(token);
-        self.check_limits(token)?;
-        if let Ok(document) = &mut self.document {
-            if let Err(fault) = document.push(token) {
-                self.document = Err(fault);
+        let limit = self.passed_limit(token, rules);
+        self.push(token, limit);
+        match self.body {
+            _ if self.is_complete() || token.kind == Kind::Stray => mem::take(self).finish(),
+            Body::Faulty(fault) if rules.reports_at_once(fault) => {
+                self.body = Body::Reported;
+                Some(Item::Fault(fault))
             }
+            Body::Faulty(_) if limit.is_some() => mem::take(self).finish(),
+            _ => None,
         }
-        Ok(())
+    }
+
+    fn push(&mut self, token: &Token<'_>, limit: Option<Fault>) {
+        let fault = match (&mut self.body, limit) {
+            (Body::Reported, _) => None,
+            (_, Some(limit)) => Some(limit),
+            (Body::Sound(document), None) => document.push(token).err(),
+            (Body::Faulty(_), None) => None,
+        };
+        if let Some(fault) = fault {
+            self.body = Body::Faulty(fault);
+        }
+    }
+
+    /// Reports a message that is too large before the token that makes it so has ended.
+    fn check_unfinished(&mut self, held: usize, rules: Rules) -> Option<Fault> {
+        let fault = rules.passed_own_limit(self.bytes + held)?;
+        let reported = mem::replace(&mut self.body, Body::Reported);
+        (!matches!(reported, Body::Reported)).then_some(fault)
+    }
+
+    fn is_reported(&self) -> bool {
+        matches!(self.body, Body::Reported)
     }
 
     fn count(&mut self, token: &Token<'_>) {
-        match token.kind {
-            Kind::OpenObject => self.braces += 1,
-            Kind::CloseObject => self.braces -= 1,
-            Kind::OpenArray => self.brackets += 1,
-            Kind::CloseArray => self.brackets -= 1,
-            _ => {}
-        }
-        self.tokens += 1;
-        self.bytes += token.text.len();
+        let (count, change) = match token.kind {
+            Kind::OpenObject => (&mut self.braces, 1),
+            Kind::CloseObject => (&mut self.braces, -1),
+            Kind::OpenArray => (&mut self.brackets, 1),
+            Kind::CloseArray => (&mut self.brackets, -1),
+            _ => (&mut self.brackets, 0),
+        };
+        *count = count.saturating_add(change);
+        self.tokens = self.tokens.saturating_add(1);
+        self.bytes = self.bytes.saturating_add(token.text.len());
     }
 
-    fn check_limits(&self, token: &Token<'_>) -> Result<(), Fault> {
+    fn passed_limit(&self, token: &Token<'_>, rules: Rules) -> Option<Fault> {
+        let own = rules.passed_own_limit(self.bytes);
         match token.kind {
-            Kind::Stray => Err(Fault::Stray),
+            _ if own.is_some() => own,
+            Kind::Stray => Some(Fault::Stray),
+            Kind::TooLong => Some(Fault::TooLarge(MAX_BYTES)),
             // QEMU ends each token with a byte of its own.
-            Kind::TooLong => Err(Fault::TooLarge),
-            _ if self.bytes >= MAX_BYTES => Err(Fault::TooLarge),
-            _ if self.tokens > MAX_TOKENS => Err(Fault::TooManyTokens),
-            _ if self.braces + self.brackets > MAX_NESTING => Err(Fault::TooDeep),
-            _ => Ok(()),
+            _ if self.bytes >= MAX_BYTES => Some(Fault::TooLarge(MAX_BYTES)),
+            _ if self.tokens > MAX_TOKENS => Some(Fault::TooManyTokens),
+            _ if self.braces.saturating_add(self.brackets) > MAX_NESTING => Some(Fault::TooDeep),
+            _ => None,
         }
     }
 
@@ -146,10 +214,11 @@ impl Message {
         !open || self.braces < 0 || self.brackets < 0
     }
 
-    fn finish(self) -> Item {
-        match self.document {
-            Ok(document) => Item::Object(document.finish()),
-            Err(fault) => Item::Fault(fault),
+    fn finish(self) -> Option<Item> {
+        match self.body {
+            Body::Sound(document) => Some(document.finish().map_or_else(Item::Fault, Item::Object)),
+            Body::Faulty(fault) => Some(Item::Fault(fault)),
+            Body::Reported => None,
         }
     }
 }
@@ -165,6 +234,9 @@ impl fmt::Debug for Object {
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::TooLarge(most) => {
+                return write!(f, "more than {most} bytes of JSON in one message");
+            }
             Self::Stray => "no JSON: a byte that can stand neither here nor begin anything",
             Self::Syntax => "no JSON: values, names and punctuation do not fit together",
             Self::NotAnObject => "a command must be a JSON object",
@@ -174,11 +246,13 @@ impl fmt::Display for Fault {
             Self::RepeatedMember => "a member's name stands twice in one object",
             Self::TooDeep => "JSON nested deeper than 1024 levels",
             Self::TooManyTokens => "more than 2097152 JSON tokens in one message",
-            Self::TooLarge => "more than 64 MiB of JSON in one message",
         })
     }
 }
 
+#[cfg(test)]
+#[path = "reader_limits_tests.rs"]
+mod limits_tests;
 #[cfg(test)]
 #[path = "reader_tests.rs"]
 mod tests;

@@ -214,7 +214,7 @@ fn breaks_off(byte: u8) -> bool {
 
 /// Whether a server takes it for a message, though it is no JSON.
 fn is_read_by_servers(mut bytes: &[u8]) -> bool {
-    matches!(Reader::new().next(&mut bytes), Some(Item::Object(_))) && bytes.is_empty()
+    matches!(Reader::default().next(&mut bytes), Some(Item::Object(_))) && bytes.is_empty()
 }
 
 /// The length alone of what has come: it may hold secrets.
