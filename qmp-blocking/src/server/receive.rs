@@ -2,13 +2,50 @@
 
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::{Duration, Instant};
 
+use rustix::event::{PollFd, PollFlags};
 use rustix::io::retry_on_intr;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, recvmsg};
+use rustix::net::{
+    RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, Shutdown, recvmsg,
+};
+
+use crate::nudge::poll;
 
 /// As many as Linux sends with one message.
 const MOST_DESCRIPTORS: usize = 253;
+
+/// How long a client may go on writing to a server that has ended.
+const MOMENT: Duration = Duration::from_secs(1);
+
+/// Ends a connection on which everything was sent: the client gets the end of the stream. Anything that it
+/// still writes is read and dropped, until it leaves or a second has passed. A socket closed at once would
+/// fail those writes, and over TCP the client would lose the last reply.
+///
+/// A shutdown of the socket by another thread ends the wait.
+pub(super) fn linger(socket: &OwnedFd, buffer: &mut [u8]) {
+    // It fails if the client is gone.
+    let _ = rustix::net::shutdown(socket, Shutdown::Write);
+    let deadline = Instant::now() + MOMENT;
+    loop {
+        match receive(socket.as_fd(), buffer) {
+            Ok((1.., _)) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                poll(&mut [PollFd::new(socket, PollFlags::IN)], Some(left(deadline)));
+            }
+            _ => break,
+        }
+        if left(deadline).is_zero() {
+            break;
+        }
+    }
+    let _ = rustix::net::shutdown(socket, Shutdown::Both);
+}
+
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
 
 /// Receives what is there, and does not wait, whatever the socket's mode: so many bytes, 0 at the end
 /// of the stream, and the descriptor that came with the first of them.

@@ -10,7 +10,7 @@ use qmp_proto::trace::{Mismatch, Replay, Trace};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::receive::receive;
+use super::receive::{linger, receive};
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 16 << 10;
@@ -26,7 +26,8 @@ pub enum ReplayError {
 }
 
 /// Plays a [`Trace`] to the client at the other end of a stream socket, up to the trace's end: see
-/// [`Replay`] for what has to be the same. Then the socket is closed.
+/// [`Replay`] for what has to be the same. Then the socket is closed, after the client has left or had a
+/// second to finish what it is writing.
 ///
 /// It waits for the client as long as it takes. Where the trace ends with an end, `-> --` or `<- --`,
 /// everything that the client says was compared. Where it ends with any other line, as when it was cut
@@ -78,6 +79,7 @@ pub fn replay(stream: impl Into<OwnedFd>, trace: Trace) -> Result<(), ReplayErro
             return Err(ReplayError::Mismatch(mismatch.clone()));
         }
         if replay.is_finished() {
+            linger(&socket, &mut buffer);
             return Ok(());
         }
         match rustix::event::poll(&mut [PollFd::new(&socket, wanted)], None) {

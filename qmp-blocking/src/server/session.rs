@@ -14,7 +14,7 @@ use rustix::event::PollFlags;
 use rustix::net::{Shutdown, sockopt};
 use serde::Serialize;
 
-use super::receive::receive;
+use super::receive::{linger, receive};
 use crate::lock;
 use crate::nudge::Nudge;
 
@@ -94,6 +94,9 @@ impl Session {
 
     /// Waits for the next command; `None` once the connection has ended.
     ///
+    /// If it was [closed](Self::close), the client has a second to finish what it is writing, which is read
+    /// and dropped.
+    ///
     /// Several threads may call it: each command goes to one of them. A client that has left is
     /// noticed when it is read from or written to, so not while it has to wait for its answer.
     pub fn next_call(&self) -> Option<Call> {
@@ -101,7 +104,10 @@ impl Session {
         loop {
             match self.look() {
                 Look::Call(call) => return Some(call),
-                Look::Ended => return None,
+                Look::Ended => {
+                    linger(&self.socket, &mut buffer);
+                    return None;
+                }
                 Look::Wait(wanted) => {
                     let ready = self.nudge.wait_at(&self.socket, wanted, None);
                     if wanted.contains(PollFlags::IN) && ready.intersects(!PollFlags::OUT) {
@@ -148,6 +154,8 @@ impl Session {
             connection.close();
             connection.handle_failure(IoFailure::Reset);
         });
+        // A thread may wait for the client to leave.
+        let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
     }
 
     /// Does something with the connection, and sends what comes of it. Others wait meanwhile, so it
@@ -216,7 +224,7 @@ impl Session {
         }
         if connection.phase() == Phase::Closed {
             // Other threads may hold the session yet. It fails where the client is gone already.
-            let _ = rustix::net::shutdown(&self.socket, Shutdown::Both);
+            let _ = rustix::net::shutdown(&self.socket, Shutdown::Write);
         }
     }
 }

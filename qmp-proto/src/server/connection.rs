@@ -171,7 +171,11 @@ impl<F> Connection<F> {
 
     /// Ends the connection in an orderly way, as QEMU does after `quit`: nothing is read any more,
     /// commands that were not answered are not answered any more, and when everything written has
-    /// been sent, [`Output::Closed`] comes. Drop the transport then.
+    /// been sent, [`Output::Closed`] comes.
+    ///
+    /// Close the transport in two steps then. End its stream to the client, then read and drop what comes
+    /// until the client leaves, for a second at most. A client that writes a command and its newline in two
+    /// writes gets an error otherwise, and over TCP it loses the last reply.
     pub fn close(&mut self) {
         self.leave(CloseReason::Requested);
     }
