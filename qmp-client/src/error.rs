@@ -20,7 +20,8 @@ pub enum Error {
     Unanswered(CloseReason),
     /// The deadline passed. The connection is as good as before; a late reply is dropped.
     TimedOut {
-        /// Whether the command was sent, at least in part: then it may have run, or may run yet.
+        /// Whether the command was sent, at least in part, or is about to be: then it may have run, or
+        /// may run yet.
         sent: bool,
     },
     /// The deadline passed: the command was answered well, but the awaited event did not come. The

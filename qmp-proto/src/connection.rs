@@ -203,6 +203,9 @@ impl<F> Connection<F> {
     /// lent, and with the first byte the descriptor, which is dropped.
     ///
     /// A count beyond what was lent is taken as all of it.
+    ///
+    /// A command without a byte noted here counts as [not sent](ExecuteError::NotSent) when the
+    /// connection ends. So note what the transport has taken before the connection is told of an end.
     pub fn advance(&mut self, n: usize) {
         self.wire.advance(n);
     }
@@ -339,7 +342,9 @@ impl<F> Connection<F> {
         // Half a reply may be half an error.
         let silent = reason.is_by_server() && !self.framer.mid_message();
         for flight in self.window.clear() {
-            let outcome = if flight.quit && self.shutting_down && reason == CloseReason::Quit {
+            let outcome = if flight.start >= sent {
+                Err(ExecuteError::NotSent(reason.clone()))
+            } else if flight.quit && self.shutting_down && reason == CloseReason::Quit {
                 Ok(Raw::from_static("{}"))
             } else if flight.no_reply && silent && flight.end <= sent {
                 Ok(NoReply::Closed.into())

@@ -85,10 +85,10 @@ pub enum JsonFault {
 pub enum ExecuteError {
     /// The server's answer is an error.
     Command(CommandError),
-    /// Not a byte of it was claimed for sending: safe to try again on another connection.
+    /// The transport took no byte of it: safe to try again on another connection.
     NotSent(CloseReason),
-    /// Claimed for sending, even in part, and not answered: it may have run. The connection has ended,
-    /// unless it is a guest agent's and the reason is a [`Violation`](CloseReason::Violation): what came
+    /// The transport took at least a part of it, and no reply came: it may have run. The connection has
+    /// ended, unless it is a guest agent's and the reason is a [`Violation`](CloseReason::Violation): what came
     /// in place of the reply could not be read, and is dropped.
     Unanswered(CloseReason),
 }

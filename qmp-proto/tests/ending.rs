@@ -7,8 +7,8 @@ mod support;
 use std::error::Error;
 
 use qmp_proto::{
-    Cancelled, CloseReason, Config, ExecuteError, IoFailure, Output, Phase, Refusal, Request,
-    Violation,
+    Cancelled, CloseReason, Config, Dialect, ExecuteError, IoFailure, Output, Phase, Refusal,
+    Request, Violation,
 };
 
 use support::peer::{ERROR_WITHOUT_ID, Peer, Told, config, event};
@@ -69,6 +69,78 @@ fn c17_every_command_ends_with_the_connection() {
         assert!(peer.connection.is_idle());
         assert_eq!(peer.take_all(), "", "nothing is sent any more");
     }
+}
+
+/// Committed together, in one write: the transport may take a part of it, or nothing.
+#[test]
+fn c17_a_command_of_which_the_transport_took_nothing_is_not_sent() {
+    let ends: [fn(&mut Peer); 7] = [
+        |peer| peer.connection.handle_eof(),
+        |peer| {
+            peer.feed("{\"return\": {");
+            peer.connection.handle_eof();
+        },
+        |peer| peer.connection.handle_failure(IoFailure::Reset),
+        |peer| peer.connection.handle_failure(IoFailure::DriverGone),
+        |peer| peer.feed("garbage"),
+        |peer| peer.connection.abort(),
+        |peer| {
+            peer.connection.close();
+            peer.connection.abort();
+        },
+    ];
+    let names = ["a", "long-name", "b"];
+    let mut peer = Peer::ready(Config::default());
+    names.iter().for_each(|name| drop(peer.execute(name)));
+    let texts = peer.take_all();
+    let starts = [0].into_iter().chain(texts.match_indices('\n').map(|(at, _)| at + 1));
+    let starts: Vec<usize> = starts.take(names.len()).collect();
+    for taken in 0..texts.len() {
+        for end in ends {
+            let mut peer = Peer::ready(config(|config| config.window = Some(names.len())));
+            let ids = names.map(|name| peer.execute(name));
+            assert_eq!(peer.connection.transmit().unwrap().bytes.len(), texts.len());
+            peer.connection.advance(taken);
+            let queued = peer.execute("queued");
+            end(&mut peer);
+            let mut told = peer.told();
+            let closed = told.pop();
+            assert!(matches!(closed, Some(Told::Closed(_))), "{closed:?}");
+            for (id, start) in ids.iter().zip(&starts) {
+                let is_begun = taken > *start;
+                let ended = if is_begun { Told::Unanswered(*id) } else { Told::NotSent(*id) };
+                assert!(told.contains(&ended), "{taken} bytes were taken: {told:?}");
+            }
+            assert!(told.contains(&Told::NotSent(queued)));
+            assert_eq!(told.len(), names.len() + 1);
+        }
+    }
+}
+
+#[test]
+fn c17_so_is_a_guest_agents_command_and_one_with_a_descriptor() {
+    let mut peer = Peer::ready(config(|config| config.descriptors = true));
+    let first = peer.execute_fd("getfd", 1);
+    let second = peer.execute_fd("getfd", 2);
+    assert!(peer.connection.transmit().unwrap().descriptor.is_some());
+    peer.connection.handle_failure(IoFailure::Reset);
+    let closed = Told::Closed(CloseReason::Failed(IoFailure::Reset));
+    assert_eq!(peer.told(), [Told::NotSent(first), Told::NotSent(second), closed.clone()]);
+    assert!(peer.open().is_empty());
+
+    let mut agent = Peer::new(config(|config| config.dialect = Dialect::GuestAgent));
+    let number: String = agent_text(&mut agent).chars().filter(char::is_ascii_digit).collect();
+    agent.feed([b"\xff", format!("{{\"return\": {number}}}").as_bytes()].concat());
+    let shutdown = agent.connection.execute(Request::new("guest-shutdown").no_reply()).unwrap();
+    assert!(agent.connection.transmit().is_some());
+    agent.connection.handle_failure(IoFailure::Reset);
+    assert_eq!(agent.told(), [Told::Ready, Told::NotSent(shutdown), closed]);
+}
+
+/// What there is to send, without the bytes that are not text.
+fn agent_text(peer: &mut Peer) -> String {
+    let taken = std::iter::from_fn(|| peer.take(usize::MAX)).flat_map(|(bytes, _)| bytes);
+    taken.filter(u8::is_ascii).map(char::from).collect()
 }
 
 #[test]

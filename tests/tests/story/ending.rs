@@ -150,7 +150,7 @@ fn c17_replies_and_events_before_the_end_are_told() {
     });
 }
 
-/// It goes on to send, or might: but no command can reach it any more.
+/// It goes on to send, or might: but no command can reach it any more, so it can be sent elsewhere.
 #[test]
 fn c17_a_server_that_takes_nothing_any_more_ends_it() {
     tell(async {
@@ -165,7 +165,7 @@ fn c17_a_server_that_takes_nothing_any_more_ends_it() {
         let client = wait!(qmp::from_stream(socket)).unwrap();
         run(&client, "stop").await.unwrap();
         let reset = CloseReason::Failed(IoFailure::Reset);
-        assert_eq!(run(&client, "cont").await, Err(Error::Unanswered(reset.clone())));
+        assert_eq!(run(&client, "cont").await, Err(Error::NotSent(reset.clone())));
         after_the_end(&client, &reset).await;
         ended.send(()).unwrap();
         script.join();

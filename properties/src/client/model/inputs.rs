@@ -103,7 +103,9 @@ impl Model {
             command.state = State::Ended;
             let quit = command.kind == Kind::Quit && self.shutdown_seen;
             self.told.extend((!command.cancelled).then(|| {
-                if quit && reason == CloseReason::Quit {
+                if start >= self.sent {
+                    Told::NotSent(command.id)
+                } else if quit && reason == CloseReason::Quit {
                     Told::Return(command.id, "{}".to_owned())
                 } else if command.kind == Kind::WithoutReply && whole && is_by_server(&reason) {
                     Told::Return(command.id, "\"closed\"".to_owned())
