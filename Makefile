@@ -9,7 +9,10 @@ NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
 # How long each fuzz target runs.
 SECONDS = 60
 
-.PHONY: ci test shuttle lint no-std fuzz deny release-check bench-check coverage
+# The Debian suites whose QEMU the tests run with: 5.2, 7.2, 10.0 and 11.1.
+SUITES = bullseye bookworm trixie trixie-backports
+
+.PHONY: ci test test-versions $(SUITES:%=test-%) shuttle lint no-std fuzz deny release-check bench-check coverage
 
 # Everything a change has to pass.
 ci:
@@ -23,6 +26,15 @@ test:
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
 	cargo test -p qmp-proto
 	cargo test -p qmp-proto --no-default-features --features server,trace
+
+# The tests that start servers, with the QEMU of each suite; `make test-trixie` runs them with one. Not a part of CI: it
+# downloads 50 MB for each suite, once, and takes some minutes for each.
+test-versions: $(SUITES:%=test-%)
+
+$(SUITES:%=test-%): test-%:
+	scripts/install-python-client
+	programs=$$(scripts/unpack-qemu $*) && PATH="$$programs:$$PATH" QMP_REQUIRE_QEMU=1 \
+		cargo test --workspace --exclude qmp-properties --all-features --no-fail-fast --test '*'
 
 # The races of what threads and tasks share, in many orders. It has a target folder of its own, as its flag would
 # have everything built anew.
