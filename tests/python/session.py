@@ -72,7 +72,11 @@ async def oob(path):
     async with session(path) as client:
         offered = "oob" in client.greeting.QMP.capabilities
         if offered:
-            assert isinstance(await client.execute("query-yank", oob=True), list)
+            # QEMU before 6.0 lacks the command: there another one, which fails without a migration.
+            if "query-yank" in {command["name"] for command in await client.execute("query-commands")}:
+                assert isinstance(await client.execute("query-yank", oob=True), list)
+            else:
+                await refused(client, "GenericError", "migrate-pause", oob=True)
             await refused(client, "CommandNotFound", "no-such-command", oob=True)
         await refused(client, "GenericError", "query-status", oob=True)
         fact("oob", "enabled" if offered else "refused")

@@ -19,10 +19,11 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-use qmp_blocking::{Address, Builder, Client, CloseReason, Event, Events};
+use qmp_blocking::{Address, Builder, Client, CloseReason, Event, Events, Request, Version};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use serde_json::Value;
 use tempfile::TempDir;
 
 /// How long anything that a test waits for may take, on a machine that is slow and busy.
@@ -299,7 +300,7 @@ impl Block {
             "image": {"driver": "null-co", "read-zeroes": true},
         });
         let client = client.clone();
-        let request = qmp_blocking::Request::new("blockdev-add").arguments(arguments);
+        let request = Request::new("blockdev-add").arguments(arguments);
         let command = thread::spawn(move || client.execute_request(request));
         // It opens when the server has opened it too, which then reads.
         let writer = within(move || File::options().write(true).open(fifo)).expect("a fifo");
@@ -342,6 +343,27 @@ pub fn within<T: Send + 'static>(block: impl FnOnce() -> T + Send + 'static) -> 
 /// Makes a fifo.
 pub fn make_fifo(path: &Path) {
     rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo");
+}
+
+/// Fails unless a greeting has the version that the program of this name prints.
+#[track_caller]
+pub fn check_version(program: &str, greeted: Option<&Version>) {
+    let Version { qemu, package, .. } = greeted.expect("a version");
+    let mut command = Command::new(find(program).expect("it greeted"));
+    let output = within(move || command.arg("--version").output()).expect("a program");
+    let printed = String::from_utf8(output.stdout).expect("UTF-8");
+    let number = format!(" version {}.{}.{} ", qemu.major, qemu.minor, qemu.micro);
+    assert!(printed.contains(&number) && printed.contains(package), "{printed}: {greeted:?}");
+}
+
+/// Asks QEMU whether `-chardev` has an option.
+pub fn has_chardev_option(client: &Client, name: &str) -> bool {
+    let request = Request::new("query-command-line-options");
+    let request = request.arguments(serde_json::json!({"option": "chardev"}));
+    let options: Vec<Value> = client.execute_request(request).unwrap().parse().unwrap();
+    let parameters = options[0]["parameters"].as_array().unwrap();
+    assert!(parameters.iter().any(|parameter| parameter["name"] == "path"), "{parameters:?}");
+    parameters.iter().any(|parameter| parameter["name"] == name)
 }
 
 /// Finds a program; where it is missing, says so or fails.

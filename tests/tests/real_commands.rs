@@ -40,7 +40,7 @@ fn c13_10000_commands_of_8_threads_each_with_its_own_reply() {
 #[test]
 fn c13_with_oob_and_over_tcp() {
     let Some(setup) = Setup::bare() else { return };
-    let server = setup.monitor_with(Monitor::Tcp, ",nodelay=on").start();
+    let server = setup.monitor_with(Monitor::Tcp, ",delay=off").start();
     let client = patient().oob(true).connect(server.address()).unwrap();
     thread::scope(|scope| {
         for part in 0..8 {

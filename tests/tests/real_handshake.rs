@@ -4,20 +4,20 @@
 use qmp_blocking::commands::{QueryStatus, QueryVersion, RunState};
 use qmp_blocking::{Builder, Client, ConnectError};
 use qmp_proto::{CloseReason, NotQmp};
-use qmp_tests::qemu::{Monitor, Setup, patient};
+use qmp_tests::qemu::{Monitor, Setup, check_version, patient};
 use std::time::Duration;
 
 /// The greeting has been read, and commands are answered.
-fn check(client: &Client) {
+fn check(program: &str, client: &Client) {
     let greeting = client.greeting();
     assert_eq!(greeting.capabilities, ["oob"]);
     let version = client.execute(&QueryVersion).unwrap();
     assert_eq!(greeting.version.as_ref(), Some(&version));
-    assert!(version.qemu.major >= 7, "{version:?}");
+    check_version(program, Some(&version));
 }
 
 fn check_machine(client: &Client) {
-    check(client);
+    check("qemu-system-x86_64", client);
     let status = client.execute(&QueryStatus).unwrap();
     assert_eq!((status.status, status.running), (RunState::Prelaunch, false));
 }
@@ -55,7 +55,7 @@ fn c9_storage_daemon_plain_and_pretty() {
     let setup = setup.monitor(Monitor::Unix).monitor(Monitor::Tcp).pretty();
     let server = setup.monitor(Monitor::Unix).start();
     for address in server.addresses() {
-        check(&patient().connect(address).unwrap());
+        check("qemu-storage-daemon", &patient().connect(address).unwrap());
     }
 }
 

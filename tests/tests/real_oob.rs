@@ -6,34 +6,40 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
-use qmp_blocking::commands::QueryVersion;
-use qmp_blocking::{Address, Client, Command, Empty, Error, Refusal};
+use qmp_blocking::commands::{QueryCommands, QueryVersion};
+use qmp_blocking::{Address, Client, Error, Refusal};
+use qmp_tests::out_of_band::{MigratePause, QueryYank, YANK, has_yank, is_unpausable};
 use qmp_tests::qemu::{Block, DEADLINE, Monitor, Server, Setup, patient};
 
-/// `yank` of nothing: the cheapest command that may go out-of-band.
-#[derive(serde::Serialize)]
-struct Yank {
-    instances: [(); 0],
+/// Executes commands out-of-band, those that the QEMU at hand has.
+#[derive(Clone)]
+struct Urgent {
+    client: Client,
+    has_yank: bool,
 }
 
-impl Command for Yank {
-    const NAME: &'static str = "yank";
-    type Return = Empty;
-}
+impl Urgent {
+    /// Asks QEMU for its commands.
+    fn of(client: &Client) -> Self {
+        let commands = client.execute(&QueryCommands).unwrap();
+        Self { client: client.clone(), has_yank: has_yank(&commands) }
+    }
 
-const YANK: Yank = Yank { instances: [] };
+    fn execute(&self) {
+        if self.has_yank {
+            self.client.execute_oob(&YANK).unwrap();
+        } else {
+            let outcome = self.client.execute_oob(&MigratePause);
+            assert!(is_unpausable(&outcome), "{outcome:?}");
+        }
+    }
 
-fn yank(client: &Client) {
-    client.execute_oob(&YANK).unwrap();
-}
-
-/// `query-yank`: the other one.
-#[derive(serde::Serialize)]
-struct QueryYank;
-
-impl Command for QueryYank {
-    const NAME: &'static str = "query-yank";
-    type Return = Vec<serde_json::Value>;
+    fn find_monitor(&self) {
+        if self.has_yank {
+            let instances = self.client.execute_oob(&QueryYank).unwrap();
+            assert!(instances.iter().any(|instance| instance["id"] == "monitor0"));
+        }
+    }
 }
 
 /// Many callers wait for in-band commands while `blocking` has one that blocks; `meanwhile` is done
@@ -55,28 +61,29 @@ fn behind_a_block(client: &Client, blocking: &Client, server: &Server, meanwhile
 }
 
 #[test]
-fn c10_yank_is_answered_while_many_callers_wait() {
+fn c10_out_of_band_is_answered_while_many_callers_wait() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Unix).start();
     let client = patient().oob(true).connect(server.address()).unwrap();
+    let urgent = Urgent::of(&client);
     behind_a_block(&client, &client, &server, || {
         for _ in 0..100 {
-            yank(&client);
-            let instances = client.execute_oob(&QueryYank).unwrap();
-            assert!(instances.iter().any(|instance| instance["id"] == "monitor0"));
+            urgent.execute();
+            urgent.find_monitor();
         }
     });
 }
 
 #[test]
-fn c10_yanks_of_many_threads_are_answered_while_others_wait() {
+fn c10_out_of_band_of_many_threads_is_answered_while_others_wait() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Tcp).start();
     let client = patient().oob(true).connect(server.address()).unwrap();
+    let urgent = Urgent::of(&client);
     behind_a_block(&client, &client, &server, || {
         thread::scope(|scope| {
             for _ in 0..4 {
-                scope.spawn(|| (0..25).for_each(|_| yank(&client)));
+                scope.spawn(|| (0..25).for_each(|_| urgent.execute()));
             }
         });
     });
@@ -120,7 +127,7 @@ impl Write for Tap {
     }
 }
 
-/// Fills the window while a command of this or another client blocks; then yanks.
+/// Fills the window while a command of this or another client blocks; then executes out-of-band.
 fn fill_window(blocked_by_another: bool) {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor(Monitor::Unix).monitor(Monitor::Unix).start();
@@ -129,28 +136,29 @@ fn fill_window(blocked_by_another: bool) {
     let sent = Sent::default();
     let tap = Tap(stream.try_clone().unwrap(), sent.clone());
     let client = patient().oob(true).from_io(stream, tap).unwrap();
+    let urgent = Urgent::of(&client);
+    let before = sent.in_band();
     let other = patient().connect(other).unwrap();
     let blocking = if blocked_by_another { &other } else { &client };
     behind_a_block(&client, blocking, &server, || {
-        // qmp_capabilities and seven more.
-        sent.wait_for(8);
+        sent.wait_for(before + 7);
         for _ in 0..20 {
-            yank(&client);
+            urgent.execute();
         }
-        assert_eq!(sent.in_band(), 8);
+        assert_eq!(sent.in_band(), before + 7);
     });
     let block = usize::from(!blocked_by_another);
-    assert_eq!(sent.in_band(), 1 + block + 20);
+    assert_eq!(sent.in_band(), before + block + 20);
 }
 
 #[test]
-fn c10_the_window_is_full_with_seven_and_yank_passes_it() {
+fn c10_the_window_is_full_with_seven_and_out_of_band_passes_it() {
     fill_window(false);
 }
 
 /// Here all seven are in QEMU's queue: none of them is the one that runs.
 #[test]
-fn c10_the_window_is_full_while_another_client_blocks_and_yank_passes_it() {
+fn c10_the_window_is_full_while_another_client_blocks_and_out_of_band_passes_it() {
     fill_window(true);
 }
 
@@ -161,5 +169,10 @@ fn c10_without_negotiation_it_is_refused_here() {
     let client = server.connect();
     let refused = client.execute_oob(&YANK).unwrap_err();
     assert_eq!(refused, Error::Refused(Refusal::OobNotNegotiated));
-    client.execute(&YANK).unwrap();
+    if has_yank(&client.execute(&QueryCommands).unwrap()) {
+        client.execute(&YANK).unwrap();
+    } else {
+        let in_band = client.execute(&MigratePause);
+        assert!(is_unpausable(&in_band), "{in_band:?}");
+    }
 }

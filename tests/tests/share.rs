@@ -9,13 +9,15 @@ use std::thread;
 use std::time::Duration;
 
 use qmp_blocking::commands::{
-    AddFd, Closefd, Cont, Getfd, QueryFdsets, QueryStatus, QueryVersion, Quit, RunState, Stop,
+    AddFd, Closefd, Cont, Getfd, QueryCommands, QueryFdsets, QueryStatus, QueryVersion, Quit,
+    RunState, Stop,
 };
 use qmp_blocking::server::{self, Listener, Machine, Server as MachineServer};
 use qmp_blocking::{
     Client, CloseReason, CommandError, Empty, Error, ErrorClass, Events, Raw, Request, Version,
 };
 use qmp_tests::example::Example;
+use qmp_tests::out_of_band::{MigratePause, QueryYank, has_yank, is_unpausable};
 use qmp_tests::qemu::{Block, Monitor, Server, Setup, closed, next_event, patient, within};
 use qmp_tests::scripted::{PATIENCE, run};
 
@@ -78,10 +80,16 @@ fn c10_out_of_band_execution_passes_what_keeps_qemu_busy() {
     let Some(shared) = shared() else { return };
     let ((client, _), (other, _)) = (shared.connect(), shared.connect());
     assert_eq!(client.greeting().capabilities, ["oob"]);
+    let has_yank = has_yank(&client.execute(&QueryCommands).unwrap());
     let busy = Block::new(&client, shared.server.folder());
     for client in [&client, &other] {
-        let yank = client.execute_request(Request::new("query-yank").out_of_band()).unwrap();
-        assert!(yank.as_str().unwrap().contains("monitor0"));
+        if has_yank {
+            let instances = client.execute_oob(&QueryYank).unwrap();
+            assert!(instances.iter().any(|instance| instance["id"] == "monitor0"));
+        } else {
+            let outcome = client.execute_oob(&MigratePause);
+            assert!(is_unpausable(&outcome), "{outcome:?}");
+        }
     }
     busy.release().unwrap();
     let refused = client.execute_oob(&QueryStatus);

@@ -4,7 +4,7 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
-use qmp_tests::qemu::{DEADLINE, Setup};
+use qmp_tests::qemu::{DEADLINE, Monitor, Setup, has_chardev_option};
 
 use super::qmp::commands::{Cont, QueryStatus, Quit, RunState};
 use super::qmp::{Address, Builder, CloseReason, ConnectError, Dialect, Listener};
@@ -18,10 +18,27 @@ async fn refused(address: impl Into<Address>) -> String {
     }
 }
 
-/// QEMU with a monitor that connects to the listener, each time it was closed a second later.
+/// The options by which a chardev connects again, a while after it was closed. QEMU 10.0 has both,
+/// 5.2 only the first, 11.1 only the second.
+const AGAIN: [(&str, &str); 2] = [("reconnect", "1"), ("reconnect-ms", "100")];
+
+/// Each way in which the QEMU at hand connects to the listener, and again.
 async fn qemu_comes_to(listener: &Listener, target: &str) {
     let Some(setup) = Setup::bare() else { return };
-    let chardev = format!("socket,id=back,{target},server=off,reconnect=1");
+    let asked = setup.monitor(Monitor::Unix).start();
+    let asked = asked.connect();
+    let offered = AGAIN.iter().filter(|(option, _)| has_chardev_option(&asked, option));
+    let offered: Vec<_> = offered.collect();
+    assert!(!offered.is_empty());
+    for (option, value) in offered {
+        comes_again(listener, &format!("{target},server=off,{option}={value}")).await;
+    }
+}
+
+/// QEMU with a monitor that connects to the listener, and again after it was closed.
+async fn comes_again(listener: &Listener, options: &str) {
+    let setup = Setup::bare().unwrap();
+    let chardev = format!("socket,id=back,{options}");
     let setup = setup.args(["--chardev", &chardev, "-mon", "chardev=back,mode=control"]);
     let mut server = setup.start();
 
