@@ -1,20 +1,27 @@
 //! Sockets at which others connect to us.
 
+mod lock;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
+use self::lock::PathLock;
 use crate::address::Address;
 use crate::connect::try_unix;
+
+/// How long to wait for others that make or replace the same socket file.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket that listens, and never blocks. Dropped, it removes its file if it made one.
 ///
@@ -38,32 +45,40 @@ impl ListenSocket {
     /// Listens at a Unix socket, an abstract name or a TCP port, of which 0 is any free one and no
     /// host is this machine alone. A host's name is looked up, which blocks.
     ///
-    /// A socket file at the path where nobody listens, as a killed process leaves it, is replaced.
+    /// A socket file at the path where nobody listens, as a killed process leaves it, is replaced. If several
+    /// programs with this library come to the same path at once, one of them listens. For that time there is
+    /// a lock next to the socket, the file `.NAME.qmp-lock`.
     ///
     /// # Errors
     ///
-    /// What the system says, with the address. `AddrInUse` where somebody listens, or where the
-    /// file is no socket; `Unsupported` where nothing can listen at such an address.
+    /// What the system says, with the address. `AddrInUse` if another program listens there, or if the
+    /// file is not a socket; `Unsupported` if nothing can listen at such an address.
     pub fn bind(address: &Address) -> io::Result<Self> {
-        let bound = open(address).and_then(|socket| match address {
-            Address::Unix(path) => {
-                let file = OwnFile::at(path)?;
-                Self::new(socket, address.clone(), Some(file))
+        let bound = match address {
+            Address::Unix(path) => bind_unix(path)
+                .and_then(|(socket, file)| Self::new(socket.into(), address.clone(), Some(file))),
+            Address::Abstract(name) => {
+                bind_abstract(name).and_then(|socket| Self::new(socket, address.clone(), None))
             }
-            Address::Tcp { host, .. } => {
-                let port = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?.port();
-                Self::new(socket, Address::Tcp { host: or_loopback(host).to_owned(), port }, None)
+            Address::Tcp { host, port } => Self::bind_tcp(or_loopback(host), *port),
+            _ => {
+                let text = "only sockets have a listener";
+                Err(io::Error::new(io::ErrorKind::Unsupported, text))
             }
-            address => Self::new(socket, address.clone(), None),
-        });
+        };
         bound.map_err(|error| {
-            let text = match error.kind() {
-                io::ErrorKind::AddrInUse if is_other_file(address) => "the file there is no socket",
-                io::ErrorKind::AddrInUse => "another program listens there",
-                _ => &error.to_string(),
-            };
-            io::Error::new(error.kind(), format!("cannot listen at {address}: {text}"))
+            let text = format!("cannot listen at {address}: {error}");
+            io::Error::new(error.kind(), text)
         })
+    }
+
+    fn bind_tcp(host: &str, port: u16) -> io::Result<Self> {
+        let socket = TcpListener::bind((host, port)).map_err(|error| match error.kind() {
+            io::ErrorKind::AddrInUse => listened_at(),
+            _ => error,
+        })?;
+        let port = socket.local_addr()?.port();
+        Self::new(socket.into(), Address::Tcp { host: host.to_owned(), port }, None)
     }
 
     /// Takes a socket that listens already: a `UnixListener`, a `TcpListener`, or any descriptor of
@@ -135,9 +150,11 @@ impl OwnFile {
         Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
 
+    /// Without the lock the file stays: it may be another program's by the time it is removed.
     fn remove(&self) {
+        let Ok(_lock) = PathLock::acquire(&self.path, PATIENCE) else { return };
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
-            // It fails where somebody else has removed it since.
+            // It fails if a program without this library has removed it since.
             let _ = fs::remove_file(&self.path);
         }
     }
@@ -148,37 +165,36 @@ fn identity(path: &Path) -> io::Result<(u64, u64)> {
     Ok((metadata.dev(), metadata.ino()))
 }
 
-fn open(address: &Address) -> io::Result<OwnedFd> {
-    match address {
-        Address::Unix(path) => Ok(bind_unix(path)?.into()),
-        Address::Abstract(name) => bind_abstract(name),
-        Address::Tcp { host, port } => Ok(TcpListener::bind((or_loopback(host), *port))?.into()),
-        _ => Err(io::Error::new(io::ErrorKind::Unsupported, "only sockets have a listener")),
-    }
-}
-
 fn or_loopback(host: &str) -> &str {
     if host.is_empty() { "127.0.0.1" } else { host }
 }
 
-fn is_other_file(address: &Address) -> bool {
-    let Address::Unix(path) = address else { return false };
-    path.metadata().is_ok_and(|metadata| !metadata.file_type().is_socket())
+fn listened_at() -> io::Error {
+    io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")
 }
 
-fn bind_unix(path: &Path) -> io::Result<UnixListener> {
-    match UnixListener::bind(path) {
-        Err(error) if error.kind() == io::ErrorKind::AddrInUse && is_left_behind(path) => {
-            fs::remove_file(path)?;
-            UnixListener::bind(path)
+/// While others look whether they may replace the file, it must not be a socket that does not listen yet.
+fn bind_unix(path: &Path) -> io::Result<(UnixListener, OwnFile)> {
+    let _lock = PathLock::acquire(path, PATIENCE)?;
+    let socket = match UnixListener::bind(path) {
+        Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
+            remove_left_behind(path)?;
+            UnixListener::bind(path)?
         }
-        outcome => outcome,
-    }
+        outcome => outcome?,
+    };
+    Ok((socket, OwnFile::at(path)?))
 }
 
-/// Whether there is a socket at which nobody listens any more.
-fn is_left_behind(path: &Path) -> bool {
-    try_unix(path).is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused)
+/// Removes a socket at which no program listens any more.
+fn remove_left_behind(path: &Path) -> io::Result<()> {
+    match try_unix(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::NOTSOCK) => {
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "the file there is not a socket"))
+        }
+        _ => Err(listened_at()),
+    }
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]

@@ -38,12 +38,13 @@ impl Listener {
     /// Listens at an [`Address`], or at what one writes for `-qmp`: a Unix socket, an abstract name
     /// or a TCP port, of which 0 is any free one and no host is this machine alone.
     ///
-    /// A socket file at the path where nobody listens, as a killed server leaves it, is replaced.
+    /// A socket file at the path where nobody listens, as a killed server leaves it, is replaced. If several
+    /// servers are started at the same path at once, one of them listens: see [`ListenSocket::bind`].
     ///
     /// # Errors
     ///
-    /// What the system says, with the address. `AddrInUse` where somebody listens, or where the
-    /// file is no socket; `Unsupported` where nothing can listen at such an address.
+    /// What the system says, with the address. `AddrInUse` if another program listens there, or if the
+    /// file is not a socket; `Unsupported` if nothing can listen at such an address.
     pub fn bind(
         address: impl TryInto<Address, Error: Into<Box<dyn Error + Send + Sync>>>,
     ) -> io::Result<Self> {
