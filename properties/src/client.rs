@@ -61,8 +61,9 @@ pub enum Op {
     /// The greeting comes, `qmp_capabilities` goes, its answer comes.
     Handshake,
     Greet,
-    /// Of a guest agent, an answer of before.
+    /// To the first `qmp_capabilities` that has no reply. Of a guest agent, an answer of before.
     Accept,
+    /// Before there are commands, as `Accept`, or a refusal.
     Reply(u8, bool),
     Stray(Stray),
     ErrorWithoutId,

@@ -61,7 +61,7 @@ pub enum NotQmp {
     Http,
     /// A VNC server.
     Vnc,
-    /// A JSON object that is no QMP greeting.
+    /// A JSON object that is none of QMP's messages.
     OtherJson,
     /// Something else.
     Unknown {
@@ -108,8 +108,14 @@ pub enum Violation {
         /// What should have been there.
         expected: &'static str,
     },
-    /// A second greeting: the server restarted behind this stream, and every reply owed is lost.
+    /// A greeting after [`Output::Ready`](crate::Output::Ready): the server restarted behind this
+    /// stream, and every reply owed is lost.
     SecondGreeting,
+    /// More greetings came before [`Output::Ready`](crate::Output::Ready) than any server sends.
+    TooManyGreetings {
+        /// The limit.
+        limit: usize,
+    },
     /// An error without an id came while several commands were in flight: to guess would be worse.
     UnattributableError(CommandError),
 }
@@ -166,7 +172,7 @@ impl fmt::Display for NotQmp {
             Self::Ssh => f.write_str("this is an SSH server"),
             Self::Http => f.write_str("this is an HTTP server"),
             Self::Vnc => f.write_str("this is a VNC server"),
-            Self::OtherJson => f.write_str("the first JSON object is no greeting"),
+            Self::OtherJson => f.write_str("a JSON object came that is not a QMP message"),
             Self::Unknown { first_byte } => {
                 write!(f, "expected a JSON object, the first byte is 0x{first_byte:02x}")
             }
@@ -200,6 +206,9 @@ impl fmt::Display for Violation {
                 write!(f, "unreadable message: expected {expected} in \"{member}\"")
             }
             Self::SecondGreeting => f.write_str("a second greeting: the server has restarted"),
+            Self::TooManyGreetings { limit } => {
+                write!(f, "more than {limit} greetings came, and no reply to qmp_capabilities")
+            }
             Self::UnattributableError(error) => {
                 write!(f, "an error without an id, while several commands wait: {error}")
             }

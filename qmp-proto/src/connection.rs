@@ -5,13 +5,14 @@ use core::convert::Infallible;
 
 use serde::Serialize;
 
-use crate::close::{CloseReason, IoFailure, NotQmp};
+use crate::close::{CloseReason, IoFailure};
 use crate::command::{CommandId, Request};
 use crate::config::{Config, Dialect};
 use crate::encode::Prepared;
 use crate::error::{ExecuteError, Refusal};
 use crate::framer::Framer;
 use crate::message::Greeting;
+use crate::negotiation::Negotiation;
 use crate::no_reply::NoReply;
 use crate::opening::Opening;
 use crate::output::{Cancelled, Output};
@@ -51,8 +52,7 @@ pub struct Connection<F = Infallible> {
     /// A guest agent's part of what is before `Ready`.
     pub(crate) sync: Sync,
     pub(crate) told_ready: bool,
-    /// The id of `qmp_capabilities`, which no command has.
-    pub(crate) handshake: u64,
+    pub(crate) negotiation: Negotiation,
     pub(crate) next_id: u64,
     pub(crate) in_band: Queue<F>,
     pub(crate) out_of_band: Queue<F>,
@@ -87,7 +87,7 @@ impl<F> Connection<F> {
             greeting: None,
             sync: Sync::default(),
             told_ready: false,
-            handshake,
+            negotiation: Negotiation::new(handshake),
             // QEMU reads a command byte by byte, at some 7 µs each: short ids are the fastest. A guest
             // agent's are the numbers of its sessions, and never sent as ids.
             next_id: if agent { handshake + 1 } else { 1 },
@@ -234,10 +234,6 @@ impl<F> Connection<F> {
     pub fn handle_eof(&mut self) {
         let reason = match self.opening.at_eof() {
             Err(speaker) => CloseReason::NotQmp(speaker),
-            // Replies and nothing else: had a greeting come, they were a previous client's.
-            Ok(()) if self.phase == Phase::Greeting && self.strays > 0 => {
-                CloseReason::NotQmp(NotQmp::OtherJson)
-            }
             Ok(()) if self.quit_sent() => CloseReason::Quit,
             Ok(()) => CloseReason::Eof { mid_message: self.framer.mid_message() },
         };
@@ -323,7 +319,7 @@ impl<F> Connection<F> {
 
     /// Whether this connection has given out that id.
     pub(crate) fn is_ours(&self, id: u64) -> bool {
-        (1..self.next_id).contains(&id) || id == self.handshake
+        (1..self.next_id).contains(&id) || self.negotiation.is_ours(id)
     }
 
     /// A reply has left the window: an orderly close may be complete.

@@ -134,6 +134,7 @@ mod framer;
 pub mod guest_commands;
 pub mod guide;
 mod message;
+mod negotiation;
 mod no_reply;
 mod object;
 mod open_enum;

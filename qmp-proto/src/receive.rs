@@ -1,16 +1,15 @@
 //! What a connection does with each message that comes.
 
 use crate::close::{CloseReason, NotQmp, Violation};
-use crate::command::{CommandId, Request};
+use crate::command::CommandId;
 use crate::connection::Connection;
-use crate::encode;
 use crate::error::{CommandError, ExecuteError};
 use crate::event::Event;
-use crate::message::{Greeting, Message, Reply, ReplyId};
+use crate::message::{Message, Reply, ReplyId};
 use crate::no_reply::NoReply;
 use crate::output::{Output, Stray};
 use crate::raw::Raw;
-use crate::state::{Phase, Trigger};
+use crate::state::Phase;
 use crate::window::Flight;
 
 impl<F> Connection<F> {
@@ -39,27 +38,23 @@ impl<F> Connection<F> {
         }
     }
 
+    /// Each outcome is in the table of [`Phase`].
     fn handle_message(&mut self, message: Message) {
         match message {
-            Message::Greeting(greeting) => match self.phase {
-                Phase::Greeting => self.negotiate(greeting),
-                _ => self.violation(Violation::SecondGreeting),
-            },
+            Message::Greeting(greeting) => self.negotiate(greeting),
             Message::Reply(reply) => match self.phase {
                 // A previous client's, which QEMU sends to whoever is there: even before the greeting.
                 Phase::Greeting => self.stray(reply),
-                Phase::Negotiating => self.handle_reply_to_handshake(reply),
+                Phase::Negotiating => self.handle_reply_to_negotiation(reply),
                 _ => self.handle_reply(reply),
             },
-            Message::Event(event) => match self.phase {
-                Phase::Greeting => self.end(CloseReason::NotQmp(NotQmp::OtherJson)),
-                _ => self.handle_event(event),
-            },
+            // QEMU sends events to whoever is connected, now and then before the greeting.
+            Message::Event(event) => self.handle_event(event),
         }
     }
 
     /// Before the greeting, an object that is no message at all means that this is no QMP.
-    fn violation(&mut self, violation: Violation) {
+    pub(crate) fn violation(&mut self, violation: Violation) {
         let reason = match (self.phase, &violation) {
             (Phase::Greeting, Violation::Envelope { .. }) => CloseReason::NotQmp(NotQmp::OtherJson),
             _ => CloseReason::Violation(violation),
@@ -70,45 +65,6 @@ impl<F> Connection<F> {
         }
     }
 
-    /// QMP specification, section "Capabilities Negotiation".
-    fn negotiate(&mut self, greeting: Greeting) {
-        #[derive(serde::Serialize)]
-        struct Enable {
-            enable: [&'static str; 1],
-        }
-        let Some(phase) = self.phase.after(Trigger::Greeted) else {
-            return;
-        };
-        self.phase = phase;
-        let enable = self.wants_oob(&greeting).then_some(Enable { enable: ["oob"] });
-        let request = Request::<_, F>::new("qmp_capabilities").arguments(enable);
-        // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
-        let _ = encode::append(self.wire.text(), &request);
-        encode::finish(self.wire.text(), Some(self.handshake), false);
-        self.greeting = Some(greeting);
-    }
-
-    fn wants_oob(&self, greeting: &Greeting) -> bool {
-        self.config.oob && greeting.capabilities.iter().any(|offered| offered == "oob")
-    }
-
-    fn handle_reply_to_handshake(&mut self, reply: Reply) {
-        if reply.id != ReplyId::Number(self.handshake) {
-            return self.stray(reply);
-        }
-        match (reply.outcome, self.phase.after(Trigger::Accepted), self.greeting.clone()) {
-            (Ok(_), Some(phase), Some(greeting)) => {
-                self.phase = phase;
-                if self.wants_oob(&greeting) {
-                    self.window.enable_oob();
-                }
-                self.outputs.push_back(Output::Ready(Some(greeting)));
-            }
-            (Err(error), ..) => self.end(CloseReason::NegotiationRefused(error)),
-            _ => {}
-        }
-    }
-
     fn handle_reply(&mut self, reply: Reply) {
         if self.speaks_to_agent() {
             return self.handle_reply_of_agent(reply);
@@ -116,6 +72,10 @@ impl<F> Connection<F> {
         match (&reply.id, &reply.outcome) {
             (ReplyId::Number(id), outcome) if self.is_ours(*id) => {
                 self.attributed = false;
+                if self.negotiation.settle(*id) {
+                    // A `qmp_capabilities` that was sent again: another one has made us ready.
+                    return;
+                }
                 match self.window.leave(*id, outcome.is_ok()) {
                     Some(flight) => self.settle(flight, reply.outcome),
                     None => self.stray(reply),
@@ -177,7 +137,7 @@ impl<F> Connection<F> {
         self.close_if_drained();
     }
 
-    fn stray(&mut self, reply: Reply) {
+    pub(crate) fn stray(&mut self, reply: Reply) {
         self.strays += 1;
         let id = match reply.id {
             ReplyId::Absent => None,

@@ -3,12 +3,14 @@
 /// Where a connection stands.
 ///
 #[doc = include_str!("state.md")]
+///
+#[doc = include_str!("messages.md")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Phase {
-    /// Nothing has come yet, or not enough: the greeting is awaited.
+    /// The greeting is awaited. Events and a previous client's replies may come already.
     Greeting,
-    /// `qmp_capabilities` is on its way; events may come already.
+    /// The reply to `qmp_capabilities` is awaited. Events may come already, and another greeting.
     Negotiating,
     /// A guest agent's answer to `guest-sync-delimited` is awaited, and all else is dropped.
     Syncing,
@@ -26,7 +28,7 @@ pub enum Phase {
 /// What moves a connection from one phase to another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Trigger {
-    /// The greeting came.
+    /// A greeting came.
     Greeted,
     /// The server accepted `qmp_capabilities`.
     Accepted,
@@ -46,11 +48,12 @@ pub(crate) enum Trigger {
 }
 
 /// Every transition. What is not here changes nothing.
-const TRANSITIONS: [(Phase, Trigger, Phase); 17] = {
+const TRANSITIONS: [(Phase, Trigger, Phase); 18] = {
     use Phase::*;
     use Trigger::*;
     [
         (Greeting, Greeted, Negotiating),
+        (Negotiating, Greeted, Negotiating),
         (Negotiating, Accepted, Ready),
         (Syncing, Synchronised, Ready),
         (Ready, LostStep, OutOfStep),

@@ -23,13 +23,20 @@ use qmp_proto::{CommandError, Connection, Event, Greeting, Output, Raw, Stray, T
 use serde::Deserialize;
 use serde_json::Value;
 
-/// The recordings that are no session of a QMP server's.
-const NOT_PLAYED: [(&str, &str); 5] = [
+/// The recordings that are no session of a QMP server's, or of one that greets twice or hangs.
+const NOT_PLAYED: [(&str, &str); 12] = [
     ("hmp-monitor-qemu7", "a human monitor"),
     ("telnet-qemu7", "telnet before QMP"),
     ("websocket-qemu7", "QMP within WebSocket frames"),
     ("qga-qga7", "a guest agent"),
     ("qga-partial-qga7", "a guest agent"),
+    ("greeting-silent-qemu7", "a server that hangs"),
+    ("second-greeting-one-caps-qemu7", "two greetings"),
+    ("second-greeting-oob-qemu7", "two greetings"),
+    ("second-greeting-qemu10.0.2", "two greetings"),
+    ("second-greeting-qemu7", "two greetings"),
+    ("second-greeting-qsd7", "two greetings"),
+    ("second-greeting-silent-qemu7", "two greetings"),
 ];
 
 /// What built-in commands send, in their place before the reply.

@@ -81,7 +81,7 @@ fn c7_who_it_was_instead() {
         (NotQmp::Ssh, "this is an SSH server"),
         (NotQmp::Http, "this is an HTTP server"),
         (NotQmp::Vnc, "this is a VNC server"),
-        (NotQmp::OtherJson, "the first JSON object is no greeting"),
+        (NotQmp::OtherJson, "a JSON object came that is not a QMP message"),
         (NotQmp::Unknown { first_byte: b'x' }, "expected a JSON object, the first byte is 0x78"),
     ] {
         passes_on(CloseReason::NotQmp(speaker), &format!("no QMP server: {text}"));
@@ -109,6 +109,10 @@ fn c3_c5_c6_what_a_server_did() {
             "unreadable message: expected a string in \"event\"",
         ),
         (Violation::SecondGreeting, "a second greeting: the server has restarted"),
+        (
+            Violation::TooManyGreetings { limit: 9 },
+            "more than 9 greetings came, and no reply to qmp_capabilities",
+        ),
         (
             Violation::UnattributableError(error),
             "an error without an id, while several commands wait: New: no",

@@ -134,7 +134,7 @@ fn c7_what_is_no_qmp_is_named_at_once() {
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n", "SSH"),
         (b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n", "HTTP"),
         (b"RFB 003.008\n", "VNC"),
-        (b"{\"jsonrpc\": \"2.0\"}\r\n", "no greeting"),
+        (b"{\"jsonrpc\": \"2.0\"}\r\n", "not a QMP message"),
     ];
     for (said, expected) in cases {
         let (socket, script) = pair(move |peer| {

@@ -56,7 +56,7 @@ pub struct Choices {
     pub window: Option<usize>,
     pub max_queued: usize,
     pub max_queued_bytes: usize,
-    /// The id of `qmp_capabilities`.
+    /// The id of the first `qmp_capabilities`; the others follow it.
     pub handshake: u64,
 }
 
@@ -80,6 +80,10 @@ pub struct Model {
     /// The next id, and the number with which a guest agent's session begins.
     next_id: u64,
     number: u64,
+    /// How many greetings came, each of which `qmp_capabilities` follows.
+    greetings: u64,
+    /// Which of these have no reply, by their ids.
+    negotiations: Vec<u64>,
     told_ready: bool,
     quit_succeeded: bool,
     attributed: bool,
@@ -103,6 +107,8 @@ impl Model {
             riding: BTreeMap::new(),
             next_id,
             number: 0,
+            greetings: 0,
+            negotiations: Vec::new(),
             told_ready: false,
             quit_succeeded: false,
             attributed: false,

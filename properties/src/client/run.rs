@@ -69,7 +69,7 @@ impl Run {
             Op::Greet if self.agent => self.synchronise(0),
             Op::Accept if self.agent => self.synchronise(1),
             Op::Greet => self.feed(peer::GREETING, Model::greet),
-            Op::Accept => self.feed(&success(self.handshake), Model::accept),
+            Op::Accept => self.negotiate(true),
             Op::Reply(choice, ok) => self.reply(*choice, *ok),
             Op::Stray(stray) => self.stray(*stray),
             Op::ErrorWithoutId => self.error_without_id(),
@@ -212,8 +212,19 @@ impl Run {
         }
     }
 
-    /// Where the model is not followed, it may come to any command.
+    /// The reply to `qmp_capabilities` comes.
+    fn negotiate(&mut self, ok: bool) {
+        let id = self.model.as_ref().map_or(self.handshake, Model::negotiation);
+        let text = if ok { success(id) } else { error(id) };
+        self.feed(&text, |model| model.answer_negotiation(ok));
+    }
+
+    /// Where the model is not followed, it may come to any command. Before there are commands, it is the
+    /// reply to `qmp_capabilities`.
     fn reply(&mut self, choice: u8, ok: bool) {
+        if self.model.as_ref().is_some_and(|model| model.phase() == Phase::Negotiating) {
+            return self.negotiate(ok);
+        }
         let waiting = self.model.as_ref().map_or_else(|| self.ledger.ids(), Model::at_the_server);
         let Some(id) = chosen(choice, &waiting) else { return };
         let text = match (self.agent, ok) {
@@ -234,7 +245,7 @@ impl Run {
             }
             Stray::OfAnotherClient => success("\"gone\""),
             Stray::ErrorOfAnotherClient => error("{\"a\": [1]}"),
-            Stray::WithANumber => success(self.handshake + 1),
+            Stray::WithANumber => success(self.handshake + 1_000),
             Stray::Again => return self.late_reply(),
             Stray::AlmostOurs => success("\"1\""),
         };

@@ -120,6 +120,19 @@ pub(super) fn seeds() -> Vec<(&'static str, Program)> {
         ("failure", vec![Handshake, command(), Failure]),
         ("end-in-a-message", vec![Handshake, Input(b"{\"r".to_vec()), Eof]),
         ("second-greeting", vec![Handshake, Greet]),
+        ("event-before-the-greeting", vec![Event, Event, Handshake]),
+        (
+            "reply-before-the-greeting",
+            vec![Op::Stray(Stray::OfAnotherClient), ErrorWithoutId, Handshake],
+        ),
+        ("greeting-again-before-ready", vec![Greet, ALL, Greet, ALL, Accept, command(), Accept]),
+        ("greeting-again-refused-once", vec![Greet, Greet, ALL, Reply(0, false), Reply(0, true)]),
+        ("greeting-again-refused", vec![Greet, Greet, ALL, Reply(0, false), Reply(0, false)]),
+        ("greetings-without-end", vec![Greet; 9]),
+        (
+            "not-sent-of-a-write",
+            vec![Handshake, command(), command(), Transmit, Send(Most::Few(9)), Reset],
+        ),
         ("hmp-prompt", vec![Input(b"(qem".to_vec())]),
         ("ff-between", vec![Greet, Input(b"\xff\xff".to_vec()), ALL, Accept]),
     ];

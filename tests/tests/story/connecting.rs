@@ -236,6 +236,43 @@ fn c9_what_another_client_left_behind_does_no_harm() {
     });
 }
 
+/// QEMU sends events, and a previous client's replies, to whoever is connected.
+#[test]
+fn c9_events_and_replies_may_come_before_the_greeting() {
+    tell(async {
+        let server = Server::unix(|peer| {
+            peer.event("VSERPORT_CHANGE", r#"{"open": false, "id": "channel0"}"#);
+            peer.send(r#"{"return": {}, "id": "gone"}{"return": {}}{"return": 7, "id": 1}"#);
+            peer.send(r#"{"error": {"class": "GenericError", "desc": "not yours"}}"#);
+            peer.event("STOP", "{}");
+            peer.greet();
+            assert_eq!(peer.serve(), ["stop"]);
+        });
+        let (client, events) = wait!(qmp::connect_with_events(server.address())).unwrap();
+        run(&client, "stop").await.unwrap();
+        drop(client);
+        assert_eq!(names_of(events).await, ["VSERPORT_CHANGE", "STOP"]);
+        server.join();
+    });
+}
+
+/// They are no reason to wait for longer than the deadline.
+#[test]
+fn c20_events_without_a_greeting_do_not_put_off_the_deadline() {
+    tell(async {
+        let (tell, seen_enough) = mpsc::channel::<()>();
+        let (socket, script) = pair(move |peer| {
+            let flood = qmp_tests::scripted::event_text("FLOOD", "{}").repeat(100);
+            while seen_enough.try_recv().is_err() && peer.try_send(&flood) {}
+        });
+        let hasty = Builder::new().deadline(std::time::Duration::from_millis(100));
+        let error = wait!(hasty.from_stream(socket)).unwrap_err();
+        assert!(matches!(error, ConnectError::NoGreeting { .. }), "{error:?}");
+        tell.send(()).unwrap();
+        script.join();
+    });
+}
+
 #[test]
 fn c20_a_server_that_comes_later_is_waited_for() {
     tell(async {

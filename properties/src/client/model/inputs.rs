@@ -1,35 +1,58 @@
 //! What the server sends, and how the connection ends.
 
-use qmp_proto::{CloseReason, CommandId, Phase};
+use qmp_proto::{CloseReason, CommandError, CommandId, ErrorClass, Phase, Violation};
 
 use super::{Kind, Model, State};
 use crate::peer::Told;
 
+/// How many greetings may come before `Ready`.
+const MAX_GREETINGS: u64 = 8;
+
 impl Model {
     pub fn greet(&mut self) {
         match self.phase {
-            Phase::Greeting => {
+            Phase::Closed => {}
+            Phase::Greeting | Phase::Negotiating if self.greetings < MAX_GREETINGS => {
                 self.phase = Phase::Negotiating;
                 let arguments =
                     if self.choices.oob { r#","arguments":{"enable":["oob"]}"# } else { "" };
-                let id = self.choices.handshake;
+                let id = self.choices.handshake + self.greetings;
+                self.greetings += 1;
+                self.negotiations.push(id);
                 let text = format!(r#"{{"execute":"qmp_capabilities"{arguments},"id":{id}}}"#);
                 self.wire.extend(text.as_bytes());
                 self.wire.push(b'\n');
             }
-            Phase::Closed => {}
-            _ => self.end(CloseReason::Violation(qmp_proto::Violation::SecondGreeting)),
+            Phase::Negotiating => {
+                let limit = MAX_GREETINGS as usize;
+                self.end(CloseReason::Violation(Violation::TooManyGreetings { limit }));
+            }
+            _ => self.end(CloseReason::Violation(Violation::SecondGreeting)),
         }
     }
 
-    /// The success of `qmp_capabilities`.
-    pub fn accept(&mut self) {
+    /// The id of the next `qmp_capabilities` that the server answers, or of the first one.
+    pub fn negotiation(&self) -> u64 {
+        self.negotiations.first().copied().unwrap_or(self.choices.handshake)
+    }
+
+    /// The reply to it.
+    pub fn answer_negotiation(&mut self, success: bool) {
+        if self.negotiations.is_empty() {
+            return self.late_reply();
+        }
+        self.negotiations.remove(0);
         match self.phase {
-            Phase::Negotiating => {
+            Phase::Negotiating if success => {
                 self.phase = Phase::Ready;
                 self.told.push(Told::Ready);
             }
-            _ => self.late_reply(),
+            Phase::Negotiating if self.negotiations.is_empty() => {
+                let error = CommandError { class: ErrorClass::GenericError, desc: "no".into() };
+                self.end(CloseReason::NegotiationRefused(error));
+            }
+            Phase::Ready | Phase::Closing => self.attributed = false,
+            _ => {}
         }
     }
 
@@ -70,7 +93,6 @@ impl Model {
 
     pub fn event(&mut self, name: &str) {
         match self.phase {
-            Phase::Greeting => self.end(CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)),
             Phase::Closed | Phase::Syncing | Phase::OutOfStep => {}
             _ => {
                 self.shutdown_seen |= name == "SHUTDOWN" && self.quit_is_sent();
@@ -79,12 +101,8 @@ impl Model {
         }
     }
 
-    /// The stream ended. Replies and no greeting: that was no QMP server.
     pub fn eof(&mut self) {
-        self.ended(match self.phase == Phase::Greeting && self.strays > 0 {
-            true => CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson),
-            false => CloseReason::Eof { mid_message: false },
-        });
+        self.ended(CloseReason::Eof { mid_message: false });
     }
 
     /// The stream ended, or was reset: `reason` is what that means without a `quit`.
