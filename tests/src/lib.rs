@@ -12,6 +12,7 @@ pub mod out_of_band;
 pub mod python;
 pub mod qemu;
 pub mod readme;
+pub mod screen;
 pub mod scripted;
 pub mod shell;
 pub mod terminal;

@@ -340,6 +340,14 @@ pub fn within<T: Send + 'static>(block: impl FnOnce() -> T + Send + 'static) -> 
     receiver.recv_timeout(DEADLINE).expect("it ends, and in time")
 }
 
+/// How much memory a process that runs has had at most, in bytes.
+#[cfg(target_os = "linux")]
+pub fn peak_memory(process: u32) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.strip_suffix(" kB"));
+    peak.and_then(|peak| peak.trim().parse::<u64>().ok()).expect("a number") << 10
+}
+
 /// Makes a fifo.
 pub fn make_fifo(path: &Path) {
     rustix::fs::mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a fifo");

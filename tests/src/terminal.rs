@@ -78,6 +78,27 @@ impl Terminal {
         }
     }
 
+    /// Waits until it is enough of what is shown. Each piece of that is looked at once.
+    #[track_caller]
+    pub fn until(&mut self, mut enough: impl FnMut(&str) -> bool) {
+        let start = Instant::now();
+        let mut shown = std::mem::take(&mut self.shown);
+        loop {
+            // The last character may have come in part.
+            let valid = shown.utf8_chunks().next().map_or(0, |chunk| chunk.valid().len());
+            let text: Vec<u8> = shown.drain(..valid).collect();
+            if enough(&String::from_utf8_lossy(&text)) {
+                self.shown = shown;
+                return;
+            }
+            let left = DEADLINE.saturating_sub(start.elapsed());
+            match self.screen.recv_timeout(left) {
+                Ok(more) => shown.extend(more),
+                Err(_) => panic!("it is not shown"),
+            }
+        }
+    }
+
     /// As [`expect`](Self::expect), for a part of the line that is being typed: waits until all of the
     /// line is shown.
     #[track_caller]
@@ -99,6 +120,22 @@ impl Terminal {
     /// Presses a key of which nothing need be shown.
     pub fn press(&mut self, key: char) {
         self.keys.write_all(key.encode_utf8(&mut [0; 4]).as_bytes()).expect("a terminal");
+    }
+
+    /// Types a text in one piece, as what is pasted comes. Nothing is waited for.
+    pub fn type_at_once(&mut self, text: &str) {
+        self.keys.write_all(text.as_bytes()).expect("a terminal");
+    }
+
+    /// Makes the terminal so many columns wide.
+    pub fn resize(&self, columns: u16) {
+        let size = Winsize { ws_row: 50, ws_col: columns, ws_xpixel: 0, ws_ypixel: 0 };
+        tcsetwinsize(&self.keys, size).unwrap();
+    }
+
+    /// The program's process.
+    pub fn process(&self) -> u32 {
+        self.child.id()
     }
 
     /// Waits until the program has ended.

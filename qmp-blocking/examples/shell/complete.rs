@@ -1,13 +1,8 @@
 //! What the Tab key offers.
 
-use std::cell::Cell;
 use std::collections::HashMap;
 
-use rustyline::completion::{Completer, Pair};
-use rustyline::highlight::Highlighter;
-use rustyline::hint::Hinter;
-use rustyline::validate::Validator;
-use rustyline::{Context, Helper};
+use qmp_blocking::printable;
 
 use crate::parse;
 use crate::schema::{Member, Schema};
@@ -19,35 +14,36 @@ pub(crate) struct Completion {
     /// Whole commands of the human monitor, where those are typed.
     pub(crate) human: Option<Vec<String>>,
     /// Within a transaction, actions are typed.
-    pub(crate) in_transaction: Cell<bool>,
+    pub(crate) in_transaction: bool,
 }
 
-impl Completer for Completion {
-    type Candidate = Pair;
-
-    fn complete(
-        &self,
-        line: &str,
-        position: usize,
-        _context: &Context<'_>,
-    ) -> rustyline::Result<(usize, Vec<Pair>)> {
-        Ok(self.candidates(&line[..position]))
-    }
+/// What may stand at a place.
+pub(crate) struct Candidate {
+    pub(crate) text: String,
+    /// As it is listed.
+    pub(crate) shown: String,
 }
 
 impl Completion {
     /// Where what is completed begins, and what may stand there.
-    fn candidates(&self, line: &str) -> (usize, Vec<Pair>) {
+    pub(crate) fn candidates(&self, line: &str) -> (usize, Vec<Candidate>) {
+        let (start, mut candidates) = self.all_candidates(line);
+        // The names are the server's, or the guest's.
+        candidates.retain(|it| printable(&it.text).to_string() == it.text);
+        (start, candidates)
+    }
+
+    fn all_candidates(&self, line: &str) -> (usize, Vec<Candidate>) {
         if let Some(commands) = &self.human {
             let begun = line.trim_start();
             let matching = commands.iter().filter(|command| command.starts_with(begun));
-            return (line.len() - begun.len(), matching.map(|it| pair(it, it)).collect());
+            return (line.len() - begun.len(), matching.map(|it| candidate(it, it)).collect());
         }
         let (opens, typed) = match line.trim_start().strip_prefix("transaction(") {
             Some(rest) => (true, rest),
-            None => (false, line),
+            None => (false, line.trim_start().strip_prefix("help ").unwrap_or(line)),
         };
-        let action = self.schema.action().filter(|_| opens || self.in_transaction.get());
+        let action = self.schema.action().filter(|_| opens || self.in_transaction);
         let mut words = parse::words(typed);
         let word = if typed.ends_with(char::is_whitespace) { None } else { words.pop() };
         let word = word.unwrap_or("");
@@ -55,24 +51,34 @@ impl Completion {
         let Some((command, pairs)) = words.split_first() else {
             return (start, self.names(word, action));
         };
-        let Some(kind) = action.or_else(|| self.schema.arguments_of(command)) else {
-            return (start, Vec::new());
-        };
-        // An action is an object of a `type`, whose arguments are the members of its `data`.
-        let folder = if action.is_some() { "data." } else { "" };
-        let mut given = HashMap::from([("type".to_owned(), *command)]);
-        given.retain(|_, _| action.is_some());
-        let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
-        given.extend(pairs.map(|(key, value)| (format!("{folder}{key}"), value)));
-        let argument = Argument { schema: &self.schema, kind, folder, given };
-        match word.split_once('=') {
-            Some((key, value)) => (line.len() - value.len(), argument.values(key, value)),
-            None => (start, argument.keys(word)),
+        match (self.arguments(command, pairs, action), word.split_once('=')) {
+            (None, _) => (start, Vec::new()),
+            (Some(argument), Some((key, value))) => {
+                (line.len() - value.len(), argument.values(key, value))
+            }
+            (Some(argument), None) => (start, argument.keys(word)),
         }
     }
 
+    /// What a command takes, or an action, where some of it is given.
+    pub(crate) fn arguments<'a>(
+        &'a self,
+        command: &'a str,
+        pairs: &[&'a str],
+        action: Option<&'a str>,
+    ) -> Option<Argument<'a>> {
+        let kind = action.or_else(|| self.schema.arguments_of(command))?;
+        // An action is an object of a `type`, whose arguments are the members of its `data`.
+        let folder = if action.is_some() { "data." } else { "" };
+        let mut given = HashMap::from([("type".to_owned(), command)]);
+        given.retain(|_, _| action.is_some());
+        let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
+        given.extend(pairs.map(|(key, value)| (format!("{folder}{key}"), value)));
+        Some(Argument { schema: &self.schema, kind, folder, given })
+    }
+
     /// Of commands, or of what may stand in a transaction.
-    fn names(&self, begun: &str, action: Option<&str>) -> Vec<Pair> {
+    fn names(&self, begun: &str, action: Option<&str>) -> Vec<Candidate> {
         let mut names: Vec<_> = match action {
             Some(action) => {
                 let members = self.schema.members(action, &|_| None);
@@ -83,12 +89,12 @@ impl Completion {
         };
         names.retain(|name| name.starts_with(begun));
         names.sort_unstable();
-        names.into_iter().map(|name| pair(name, &format!("{name} "))).collect()
+        names.into_iter().map(|name| candidate(name, &format!("{name} "))).collect()
     }
 }
 
 /// The argument that is being typed, and what is known by then.
-struct Argument<'a> {
+pub(crate) struct Argument<'a> {
     schema: &'a Schema,
     /// The type of what it is a part of.
     kind: &'a str,
@@ -98,24 +104,24 @@ struct Argument<'a> {
 }
 
 impl Argument<'_> {
-    fn keys(&self, begun: &str) -> Vec<Pair> {
+    fn keys(&self, begun: &str) -> Vec<Candidate> {
         let key = format!("{}{begun}", self.folder);
         let (folders, last) = key.rsplit_once('.').unwrap_or(("", &key));
         let members = self.members(folders).into_iter().filter(|it| it.name.starts_with(last));
-        let mut pairs = Vec::new();
+        let mut keys = Vec::new();
         for member in members {
             let whole = format!("{}{}", &begun[..begun.len() - last.len()], member.name);
             let scalar = self.schema.is_scalar(member.kind).then_some("=");
             let object = self.schema.is_object(member.kind).then_some(".");
             for key in scalar.into_iter().chain(object).map(|sign| format!("{whole}{sign}")) {
                 let shown = if member.optional { format!("[{key}]") } else { key.clone() };
-                pairs.push(pair(&shown, &key));
+                keys.push(candidate(&shown, &key));
             }
         }
-        pairs
+        keys
     }
 
-    fn values(&self, key: &str, begun: &str) -> Vec<Pair> {
+    fn values(&self, key: &str, begun: &str) -> Vec<Candidate> {
         let key = format!("{}{key}", self.folder);
         let (folders, last) = key.rsplit_once('.').unwrap_or(("", &key));
         let members = self.members(folders);
@@ -125,11 +131,11 @@ impl Argument<'_> {
         let mut values = self.schema.values(member.kind);
         values.retain(|value| value.starts_with(begun));
         values.sort_unstable();
-        values.into_iter().map(|value| pair(value, &format!("{value} "))).collect()
+        values.into_iter().map(|value| candidate(value, &format!("{value} "))).collect()
     }
 
     /// What may still be given in the object that the folders lead to.
-    fn members(&self, folders: &str) -> Vec<Member<'_>> {
+    pub(crate) fn members(&self, folders: &str) -> Vec<Member<'_>> {
         let (mut kind, mut path) = (self.kind, String::new());
         for name in folders.split('.').filter(|name| !name.is_empty()) {
             let members = self.schema.members(kind, &|name| self.value(&path, name));
@@ -144,21 +150,16 @@ impl Argument<'_> {
         members
     }
 
+    /// By what it takes more, if that is not given.
+    pub(crate) fn tag(&self) -> Option<&str> {
+        self.schema.tag(self.kind).filter(|tag| self.value(self.folder, tag).is_none())
+    }
+
     fn value(&self, path: &str, name: &str) -> Option<&str> {
         self.given.get(&format!("{path}{name}")).copied()
     }
 }
 
-fn pair(display: &str, replacement: &str) -> Pair {
-    Pair { display: display.to_owned(), replacement: replacement.to_owned() }
+fn candidate(shown: &str, text: &str) -> Candidate {
+    Candidate { text: text.to_owned(), shown: shown.to_owned() }
 }
-
-impl Hinter for Completion {
-    type Hint = String;
-}
-
-impl Highlighter for Completion {}
-
-impl Validator for Completion {}
-
-impl Helper for Completion {}

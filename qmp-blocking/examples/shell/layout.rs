@@ -1,5 +1,9 @@
 //! JSON as people read it: indented, in colours, or in one line. Values stay as they were written.
 
+use std::fmt::{self, Display, Formatter, Write};
+
+use qmp_blocking::printable;
+
 /// How JSON is shown.
 #[derive(Clone, Copy)]
 pub(crate) struct Layout {
@@ -17,73 +21,91 @@ const WORD: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
 
 impl Layout {
-    pub(crate) fn apply(self, json: &str) -> String {
-        let line = write(json, false, false);
-        match (line.chars().count() > self.width, self.colour) {
-            (false, false) => line,
-            (indent, colour) => write(json, indent, colour),
-        }
+    /// Shows a text of JSON that is in parts. It is written as it is read: no part of it is copied.
+    pub(crate) fn apply<const PARTS: usize>(self, parts: [&str; PARTS]) -> Shown<'_, PARTS> {
+        Shown { layout: self, parts }
     }
 }
 
-/// Goes through the tokens, at any depth; what is no JSON comes out as it can.
-fn write(json: &str, indent: bool, colour: bool) -> String {
-    let mut text = String::with_capacity(json.len());
-    let mut depth = 0_usize;
-    let mut tokens = Tokens(json).peekable();
-    let mut empty = false;
-    while let Some(token) = tokens.next() {
-        match token {
-            "{" | "[" => {
-                depth += 1;
-                text += token;
-                empty = matches!(tokens.peek(), Some(&("}" | "]")));
-                if !empty {
-                    new_line(&mut text, depth, indent, "");
-                }
-            }
-            "}" | "]" => {
-                depth = depth.saturating_sub(1);
-                if !empty {
-                    new_line(&mut text, depth, indent, "");
-                }
-                empty = false;
-                text += token;
-            }
-            "," => {
-                text += token;
-                new_line(&mut text, depth, indent, " ");
-            }
-            ":" => text += ": ",
-            _ => {
-                let is_key = tokens.peek() == Some(&":");
-                let painted = match (token.starts_with('"'), is_key) {
-                    (_, true) => KEY,
-                    (true, false) => STRING,
-                    (false, false) => WORD,
-                };
-                paint(&mut text, token, colour.then_some(painted));
-            }
-        }
-    }
-    text
+/// A text of JSON, whose parts end between tokens.
+pub(crate) struct Shown<'a, const PARTS: usize> {
+    layout: Layout,
+    parts: [&'a str; PARTS],
 }
 
-fn new_line(text: &mut String, depth: usize, indent: bool, otherwise: &str) {
+impl<const PARTS: usize> Display for Shown<'_, PARTS> {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        let fits = self.layout.width == usize::MAX
+            || self.write(&mut Room(self.layout.width), false, false).is_ok();
+        self.write(f, !fits, self.layout.colour)
+    }
+}
+
+impl<const PARTS: usize> Shown<'_, PARTS> {
+    /// Goes through the tokens, at any depth; what is no JSON comes out as it can.
+    fn write(&self, to: &mut dyn Write, indent: bool, colour: bool) -> fmt::Result {
+        let mut depth = 0_usize;
+        let mut tokens = self.parts.iter().flat_map(|part| Tokens(part)).peekable();
+        let mut empty = false;
+        while let Some(token) = tokens.next() {
+            match token {
+                "{" | "[" => {
+                    depth += 1;
+                    to.write_str(token)?;
+                    empty = matches!(tokens.peek(), Some(&("}" | "]")));
+                    if !empty {
+                        new_line(to, depth, indent, "")?;
+                    }
+                }
+                "}" | "]" => {
+                    depth = depth.saturating_sub(1);
+                    if !empty {
+                        new_line(to, depth, indent, "")?;
+                    }
+                    empty = false;
+                    to.write_str(token)?;
+                }
+                "," => {
+                    to.write_str(token)?;
+                    new_line(to, depth, indent, " ")?;
+                }
+                ":" => to.write_str(": ")?,
+                _ => {
+                    let is_key = tokens.peek() == Some(&":");
+                    let painted = match (token.starts_with('"'), is_key) {
+                        (_, true) => KEY,
+                        (true, false) => STRING,
+                        (false, false) => WORD,
+                    };
+                    paint(to, token, colour.then_some(painted))?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Room for so many characters.
+struct Room(usize);
+
+impl Write for Room {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0 = self.0.checked_sub(text.chars().count()).ok_or(fmt::Error)?;
+        Ok(())
+    }
+}
+
+fn new_line(to: &mut dyn Write, depth: usize, indent: bool, otherwise: &str) -> fmt::Result {
     match indent {
-        true => {
-            text.push('\n');
-            text.extend(std::iter::repeat_n("    ", depth.min(DEEPEST)));
-        }
-        false => *text += otherwise,
+        true => write!(to, "\n{:1$}", "", 4 * depth.min(DEEPEST)),
+        false => to.write_str(otherwise),
     }
 }
 
-/// Control characters are not for the terminal. No JSON has any in a string.
-fn paint(text: &mut String, token: &str, colour: Option<&str>) {
-    *text += colour.unwrap_or("");
-    text.extend(token.chars().filter(|c| !c.is_control()));
-    *text += colour.map_or("", |_| PLAIN);
+/// What a terminal would act on is escaped, as JSON does it.
+fn paint(to: &mut dyn Write, token: &str, colour: Option<&str>) -> fmt::Result {
+    let behind = colour.map_or("", |_| PLAIN);
+    write!(to, "{}{}{behind}", colour.unwrap_or(""), printable(token))
 }
 
 /// The tokens of a JSON text.

@@ -32,8 +32,13 @@
 //! A number is what it is in JSON. What only looks like one, as the serial 007 or the address 10.0.2.2,
 //! is text; an integer of more than 64 bits, which would be rounded, is refused.
 //!
+//! At a terminal, Tab completes, `help COMMAND` lists what it takes, and Ctrl-C stops waiting for a reply. Several
+//! lines that are pasted are executed one after the other.
+//!
 //! A transaction may span lines. A line that begins with a space, or seems to hold a password, does
 //! not go into the history, `~/.local/state/qmp-shell/history`.
+//!
+//! What a terminal would act on, in the text of a server or a guest, is shown as JSON escapes it.
 //!
 //! Events are shown as they come. On a terminal, what does not fit into a line is indented; elsewhere each
 //! message is one line. With `-e`, only what the commands return is printed, and the first that fails is
@@ -44,7 +49,8 @@
 //! ```text
 //! 0    all went well
 //! 1    the server answered with an error
-//! 2    wrong usage, no connection or a lost one, a command behind quit, output that cannot be written
+//! 2    wrong usage, no connection or a lost one, a command behind quit, output that cannot be written,
+//!      a reply that is not UTF-8 (each byte that is not is shown as \xff)
 //! 3    a command was not answered in time, or the server did not end
 //! 141  whoever read the output has left
 //! ```
@@ -59,18 +65,27 @@
 //! - Lines may be piped in, and given with `-e`. `-N` is for a guest agent there too.
 #![forbid(unsafe_code)]
 
+mod answer;
 mod complete;
+mod editor;
+mod help;
 mod history;
 mod interactive;
+mod keyboard;
+mod keys;
 mod layout;
+mod line;
 mod options;
 mod outcome;
 mod parse;
 mod print;
 mod schema;
+mod screen;
 mod script;
 mod session;
+mod terminal;
 mod value;
+mod waiting;
 
 use std::error::Error;
 use std::io::{self, IsTerminal};
@@ -91,7 +106,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(outcome) => outcome.exit_code(),
         Err(error) => {
-            complain(&format!("error: {error}"));
+            complain(format_args!("error: {error}"));
             Outcome::Misused.exit_code()
         }
     }
@@ -123,7 +138,10 @@ fn connect(target: &Target, options: &Options) -> Result<(Client, Option<Child>)
         builder = builder.record(recording.redacted(Redaction::default()));
     }
     Ok(match target {
-        Target::Address(address) => (builder.connect(address.clone())?, None),
+        Target::Address(address) => {
+            let _told = waiting::tell(address, options.timeout);
+            (builder.connect(address.clone())?, None)
+        }
         Target::Start(program, arguments) => {
             let mut qemu = Command::new(program);
             qemu.args(arguments);
@@ -156,7 +174,10 @@ fn end(client: &Client, mut qemu: Child, patience: Duration) -> io::Result<Outco
     // It may have closed its monitor, and stay.
     while qemu.try_wait()?.is_none() {
         if Instant::now() >= deadline {
-            complain(&format!("error: QEMU does not end in {patience:?}: process {}", qemu.id()));
+            complain(format_args!(
+                "error: QEMU does not end in {patience:?}: process {}",
+                qemu.id()
+            ));
             return Ok(Outcome::TimedOut);
         }
         thread::sleep(Duration::from_millis(10));

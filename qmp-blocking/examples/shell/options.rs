@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::ffi::OsString;
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -104,17 +105,42 @@ fn read_timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("--timeout takes seconds, as 10 or 0.5, and not {text:?}"))
 }
 
-/// As behind `-qmp`, or as qmp-shell takes it: a path, or HOST:PORT.
+/// As behind `-qmp`, or as qmp-shell takes it: a path, or HOST:PORT. What can only fail does so at once.
 fn read_address(text: &str) -> Result<Address, Box<dyn Error>> {
+    let address = plain_address(text)?;
+    match &address {
+        Address::Stdio => Err("stdio: that is where this shell itself reads and writes".into()),
+        Address::Unix(path) => match path.metadata().map(|file| file.file_type()) {
+            Ok(kind) if !kind.is_socket() => {
+                Err(format!("{} is not a socket", path.display()).into())
+            }
+            // A word alone may be meant as a host, and a socket that is not there yet has a folder.
+            Err(_) if path.as_os_str() == text && !text.contains('/') => Err(format!(
+                "there is no socket {text} here; for a port, it is {text}:PORT, and for a socket that \
+                 is still to come, unix:{text}"
+            )
+            .into()),
+            _ => Ok(address),
+        },
+        _ => Ok(address),
+    }
+}
+
+fn plain_address(text: &str) -> Result<Address, Box<dyn Error>> {
     let plain = text.parse::<Address>();
     if plain.is_ok() {
         return Ok(plain?);
     }
     match text.rsplit_once(':') {
-        Some((host, port)) if !host.contains('/') && port.parse::<u16>().is_ok() => {
+        Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => {
             Ok(format!("tcp:{text}").parse()?)
         }
         None if !text.contains(',') => Ok(Address::Unix(text.into())),
         _ => Ok(plain?),
     }
+}
+
+/// Whether it may be a name or a number before a port; an IPv6 address is in brackets there.
+fn is_host(text: &str) -> bool {
+    !text.contains(['/', ',']) && (!text.contains(':') || text.starts_with('['))
 }

@@ -12,6 +12,8 @@ pub(crate) enum Outcome {
     Failed,
     /// The line makes no sense, or was not sent.
     Misused,
+    /// The reply is no text.
+    Unreadable,
     /// The server did not answer in time, or did not end.
     TimedOut,
     /// The connection is lost.
@@ -27,7 +29,7 @@ impl Outcome {
         ExitCode::from(match self {
             Self::Done | Self::Over => 0,
             Self::Failed => 1,
-            Self::Misused | Self::Lost | Self::Unwritten => 2,
+            Self::Misused | Self::Unreadable | Self::Lost | Self::Unwritten => 2,
             Self::TimedOut => 3,
             // As of a program that SIGPIPE ends.
             Self::Unread => 128 + 13,

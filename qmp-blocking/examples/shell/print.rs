@@ -1,25 +1,28 @@
 //! What is shown, and where.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::borrow::Cow;
+use std::fmt::Display;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use qmp_blocking::{CommandError, Event, Raw};
-use rustyline::ExternalPrinter;
+use qmp_blocking::{CommandError, Event, Raw, printable};
 use serde_json::{Value, json};
 
 use crate::layout::Layout;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::parse::Call;
+use crate::screen::Screen;
+use crate::terminal;
 
 /// Where replies and events go. Threads may share it.
 pub(crate) struct Printer {
     layout: Layout,
     /// Only what commands return, not in their messages; errors go to standard error.
     returns_alone: bool,
-    /// What takes events while a line is being typed; else they go to standard output.
-    prompt: Option<Mutex<Box<dyn ExternalPrinter + Send>>>,
+    /// A terminal at which lines are typed; else all goes to standard output.
+    screen: Option<Arc<Screen>>,
     /// Why the output goes no further.
     failure: OnceLock<Outcome>,
 }
@@ -36,23 +39,18 @@ impl Printer {
         let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
         let width = if options.pretty { 0 } else { usize::MAX };
         let (layout, returns_alone) = (Layout { colour, width }, options.hmp);
-        Self { layout, returns_alone, prompt: None, failure: OnceLock::new() }
+        Self { layout, returns_alone, screen: None, failure: OnceLock::new() }
     }
 
-    /// Lets events pass by a line that is being typed, on a terminal of that width.
-    pub(crate) fn beside(
-        self,
-        prompt: impl ExternalPrinter + Send + 'static,
-        columns: usize,
-    ) -> Self {
-        let width = self.layout.width.min(columns);
-        let layout = Layout { width, ..self.layout };
-        Self { prompt: Some(Mutex::new(Box::new(prompt))), layout, ..self }
+    /// Lets events pass by a line that is being typed.
+    pub(crate) fn beside(self, screen: Arc<Screen>) -> Self {
+        let layout = Layout { width: self.layout.width.min(terminal::width()), ..self.layout };
+        Self { screen: Some(screen), layout, ..self }
     }
 
-    /// How long events may take to be shown: a prompt that has gone keeps one back until the next.
+    /// How long events may take to be shown.
     pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(if self.prompt.is_some() { 1 } else { 60 })
+        Duration::from_secs(if self.screen.is_some() { 1 } else { 60 })
     }
 
     /// Whether all could be written so far.
@@ -60,12 +58,19 @@ impl Printer {
         self.failure.get().copied().unwrap_or(Outcome::Done)
     }
 
-    /// A command's reply.
-    pub(crate) fn returned(&self, returned: &Raw) {
+    /// A command's reply. One that is not UTF-8 is shown as it can be, and is no success.
+    pub(crate) fn returned(&self, returned: &Raw) -> Outcome {
         let json = text_of(returned);
         match self.returns_alone {
-            true => self.line(&self.layout.apply(json)),
-            false => self.line(&self.layout.apply(&format!("{{\"return\": {json}}}"))),
+            true => self.line(self.layout.apply([&*json])),
+            false => self.line(self.layout.apply(["{\"return\": ", &*json, "}"])),
+        }
+        match returned.as_str() {
+            Ok(_) => Outcome::Done,
+            Err(_) => {
+                self.problem("the reply is not UTF-8: each byte that is not is shown as \\xff");
+                Outcome::Unreadable
+            }
         }
     }
 
@@ -75,7 +80,7 @@ impl Printer {
             return self.problem(&error.to_string());
         }
         let message = json!({"error": {"class": error.class.as_str(), "desc": *error.desc}});
-        self.line(&self.layout.apply(&message.to_string()));
+        self.line(self.layout.apply([&*message.to_string()]));
     }
 
     /// An event, which may come while a line is being typed.
@@ -87,29 +92,20 @@ impl Printer {
             message += &format!("\"timestamp\": {stamp}, ");
         }
         message += &format!("\"event\": {}", Value::from(event.name()));
-        if let Some(data) = event.data() {
-            message += &format!(", \"data\": {}", text_of(&data));
-        }
-        self.notice(&self.layout.apply(&(message + "}")));
-    }
-
-    /// A line for who types.
-    pub(crate) fn notice(&self, text: &str) {
-        match &self.prompt {
-            Some(prompt) => {
-                let mut prompt = prompt.lock().unwrap_or_else(PoisonError::into_inner);
-                // A terminal that is gone needs no events.
-                let _ = prompt.print(format!("{text}\n"));
+        match event.data() {
+            Some(data) => {
+                self.line(self.layout.apply([&*message, ", \"data\": ", &*text_of(&data), "}"]))
             }
-            None => self.line(text),
+            None => self.line(self.layout.apply([&*message, "}"])),
         }
     }
 
     /// What the human monitor says.
     pub(crate) fn text(&self, text: &str) {
-        let shown = printable(text);
-        if !shown.is_empty() {
-            self.line(shown.trim_end_matches('\n'));
+        let text = text.replace("\r\n", "\n");
+        let text = text.trim_end_matches('\n');
+        if !text.is_empty() {
+            self.line(printable(text).with_lines());
         }
     }
 
@@ -120,18 +116,27 @@ impl Printer {
         if !call.arguments.is_empty() {
             message += &format!(", \"arguments\": {}", Value::from(call.arguments.clone()));
         }
-        complain(&Layout { colour: false, ..self.layout }.apply(&(message + "}")));
+        complain(Layout { colour: false, ..self.layout }.apply([&*message, "}"]));
     }
 
     /// What is wrong here, and not at the server.
     pub(crate) fn problem(&self, problem: &str) {
-        complain(&format!("error: {}", printable(problem)));
+        complain(format_args!("error: {}", printable(problem)));
     }
 
-    fn line(&self, text: &str) {
-        let mut output = io::stdout().lock();
-        let written =
-            output.write_all(format!("{text}\n").as_bytes()).and_then(|()| output.flush());
+    /// What is to be known besides.
+    pub(crate) fn note(&self, note: &str) {
+        complain(printable(note));
+    }
+
+    pub(crate) fn line(&self, text: impl Display) {
+        let written = match &self.screen {
+            Some(screen) => screen.print(text),
+            None => {
+                let mut output = BufWriter::new(io::stdout().lock());
+                writeln!(output, "{text}").and_then(|()| output.flush())
+            }
+        };
         let Err(error) = written else { return };
         let unread = error.kind() == io::ErrorKind::BrokenPipe;
         let failure = if unread { Outcome::Unread } else { Outcome::Unwritten };
@@ -143,15 +148,10 @@ impl Printer {
 }
 
 /// A line on standard error. Unlike with `eprintln!`, there may be nobody who reads it.
-pub(crate) fn complain(text: &str) {
+pub(crate) fn complain(text: impl Display) {
     let _ = writeln!(io::stderr(), "{text}");
 }
 
-/// Control characters are not for the terminal.
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control() || matches!(c, '\n' | '\t')).collect()
-}
-
-fn text_of(raw: &Raw) -> &str {
-    raw.as_str().unwrap_or("\"not UTF-8\"")
+fn text_of(raw: &Raw) -> Cow<'_, str> {
+    raw.as_str().map_or_else(|_| Cow::from(raw.display().to_string()), Cow::from)
 }

@@ -1,11 +1,17 @@
 //! The server's own description of its commands: what `query-qmp-schema` returns.
 //!
-//! Types go by number there, since only what is on the wire counts.
+//! Types go by number there, since only what is on the wire counts. A server that makes sense has no type that
+//! is a part of itself in more than a few steps; what does not make sense has no members.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde::de::{Deserializer, IgnoredAny};
+
+/// No description is longer. QEMU 11.1's has 250 KB.
+const LONGEST: usize = 2 << 20;
+/// A type is made of others so many steps deep at most.
+const DEEPEST: usize = 8;
 
 /// Commands and types, by their names.
 #[derive(Default)]
@@ -18,15 +24,30 @@ pub(crate) struct Schema {
 struct Entity {
     name: String,
     meta_type: String,
+    json_type: Option<String>,
     arg_type: Option<String>,
     element_type: Option<String>,
     #[serde(default)]
-    members: Vec<Map<String, Value>>,
+    members: Vec<Part>,
     tag: Option<String>,
     #[serde(default)]
     variants: Vec<Variant>,
     #[serde(default)]
     values: Vec<String>,
+}
+
+/// A member of an object, a value of an enumeration, or a type of an alternate.
+#[derive(Deserialize)]
+struct Part {
+    name: Option<String>,
+    r#type: Option<String>,
+    /// One that may be left out has a default, `null` mostly.
+    #[serde(default, rename = "default", deserialize_with = "is_there")]
+    optional: bool,
+}
+
+fn is_there<'de, D: Deserializer<'de>>(value: D) -> Result<bool, D::Error> {
+    IgnoredAny::deserialize(value).map(|_| true)
 }
 
 #[derive(Deserialize)]
@@ -42,20 +63,35 @@ pub(crate) struct Member<'a> {
     pub(crate) optional: bool,
 }
 
+/// What `guest-info` returns, as far as it counts here.
+#[derive(Deserialize)]
+struct Agent {
+    supported_commands: Vec<Supported>,
+}
+
+#[derive(Deserialize)]
+struct Supported {
+    name: String,
+}
+
 impl Schema {
-    pub(crate) fn new(json: &[u8]) -> Result<Self, serde_json::Error> {
-        let entities: Vec<Entity> = serde_json::from_slice(json)?;
+    /// None where the description makes no sense, or is longer than any server's.
+    pub(crate) fn new(json: &[u8]) -> Option<Self> {
+        let json = Some(json).filter(|json| json.len() <= LONGEST)?;
+        let entities: Vec<Entity> = serde_json::from_slice(json).ok()?;
         let named = |entity: Entity| (entity.name.clone(), entity);
-        Ok(Self { entities: entities.into_iter().map(named).collect() })
+        Some(Self { entities: entities.into_iter().map(named).collect() })
     }
 
-    /// Commands of which nothing but their names is known.
-    pub(crate) fn of_names(names: Vec<String>) -> Self {
-        let command = |name: String| {
+    /// From `guest-info`, which says nothing of arguments.
+    pub(crate) fn of_agent(json: &[u8]) -> Option<Self> {
+        let json = Some(json).filter(|json| json.len() <= LONGEST)?;
+        let agent: Agent = serde_json::from_slice(json).ok()?;
+        let command = |Supported { name }| {
             let entity = Entity { meta_type: "command".to_owned(), ..Entity::default() };
-            (name.clone(), Entity { name, ..entity })
+            (String::clone(&name), Entity { name, ..entity })
         };
-        Self { entities: names.into_iter().map(command).collect() }
+        Some(Self { entities: agent.supported_commands.into_iter().map(command).collect() })
     }
 
     /// The names of all commands.
@@ -83,27 +119,44 @@ impl Schema {
         kind: &str,
         given: &dyn Fn(&str) -> Option<&'g str>,
     ) -> Vec<Member<'_>> {
-        let Some(object) = self.object(kind) else { return Vec::new() };
-        let mut members: Vec<_> = object.members.iter().filter_map(member).collect();
-        let case = object.tag.as_deref().and_then(given);
-        if let Some(variant) = object.variants.iter().find(|it| Some(&*it.case) == case) {
-            members.extend(self.members(&variant.r#type, given));
+        let (mut members, mut next) = (Vec::new(), Some(kind));
+        for _ in 0..DEEPEST {
+            let Some(object) = next.and_then(|kind| self.object(kind)) else { break };
+            members.extend(object.members.iter().filter_map(member));
+            let case = object.tag.as_deref().and_then(given);
+            let variant = object.variants.iter().find(|it| Some(&*it.case) == case);
+            next = variant.map(|variant| &*variant.r#type);
         }
         members
     }
 
+    /// The member by which an object has more members.
+    pub(crate) fn tag(&self, kind: &str) -> Option<&str> {
+        self.object(kind)?.tag.as_deref()
+    }
+
     /// The values that a type has, if it is one of few.
     pub(crate) fn values(&self, kind: &str) -> Vec<&str> {
-        let Some(entity) = self.entities.get(kind) else { return Vec::new() };
-        let part = |name| entity.members.iter().filter_map(move |it| it.get(name)?.as_str());
-        match &*entity.meta_type {
-            "builtin" if kind == "bool" => vec!["false", "true"],
+        let types = self.types(kind);
+        let values = types.into_iter().flat_map(|entity| match &*entity.meta_type {
+            "builtin" if entity.name == "bool" => vec!["false", "true"],
             // Before QEMU 6.2 there were `values` alone.
             "enum" if entity.members.is_empty() => entity.values.iter().map(|it| &**it).collect(),
-            "enum" => part("name").collect(),
-            "alternate" => part("type").flat_map(|kind| self.values(kind)).collect(),
+            "enum" => entity.members.iter().filter_map(|it| it.name.as_deref()).collect(),
             _ => Vec::new(),
-        }
+        });
+        values.collect()
+    }
+
+    /// What a value of this type looks like that is no object.
+    pub(crate) fn describe(&self, kind: &str) -> String {
+        let scalars = self.types(kind).into_iter().filter(|entity| entity.meta_type != "object");
+        let shown = scalars.map(|entity| match &*entity.meta_type {
+            "array" => "[...]".to_owned(),
+            "enum" => self.values(&entity.name).join("|"),
+            _ => entity.json_type.as_deref().unwrap_or("value").to_uppercase(),
+        });
+        shown.collect::<Vec<_>>().join("|")
     }
 
     /// Whether a value of this type may have members.
@@ -117,20 +170,23 @@ impl Schema {
     }
 
     fn object(&self, kind: &str) -> Option<&Entity> {
-        let entity = self.entities.get(kind)?;
+        self.types(kind).into_iter().find(|entity| entity.meta_type == "object")
+    }
+
+    /// A type; or those of which an alternate is one. No alternate is one of others.
+    fn types(&self, kind: &str) -> Vec<&Entity> {
+        let Some(entity) = self.entities.get(kind) else { return Vec::new() };
         match &*entity.meta_type {
-            "object" => Some(entity),
             "alternate" => {
-                let mut kinds = entity.members.iter().filter_map(|it| it.get("type")?.as_str());
-                kinds.find_map(|kind| self.object(kind))
+                let kinds = entity.members.iter().filter_map(|it| it.r#type.as_deref());
+                kinds.filter_map(|kind| self.entities.get(kind)).collect()
             }
-            _ => None,
+            _ => vec![entity],
         }
     }
 }
 
-/// One that may be left out has a default, `null` mostly.
-fn member(member: &Map<String, Value>) -> Option<Member<'_>> {
-    let (name, kind) = (member.get("name")?.as_str()?, member.get("type")?.as_str()?);
-    Some(Member { name, kind, optional: member.contains_key("default") })
+fn member(part: &Part) -> Option<Member<'_>> {
+    let (name, kind) = (part.name.as_deref()?, part.r#type.as_deref()?);
+    Some(Member { name, kind, optional: part.optional })
 }

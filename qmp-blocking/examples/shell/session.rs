@@ -1,12 +1,15 @@
 //! What a line does.
 
+use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use qmp_blocking::commands::{HumanMonitorCommand, Quit};
-use qmp_blocking::{Client, Command, Error, Request};
+use qmp_blocking::{Client, Command, Error, NoReply, Raw, Request};
 use serde_json::{Map, Value, json};
 
+use crate::answer;
+use crate::keyboard::Keyboard;
 use crate::options::Options;
 use crate::outcome::Outcome;
 use crate::parse::{self, Call};
@@ -24,6 +27,8 @@ pub(crate) fn is_command(line: &[u8]) -> bool {
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) printer: Arc<Printer>,
+    /// What Ctrl-C comes from, where somebody types.
+    keyboard: Option<Arc<Keyboard>>,
     hmp: bool,
     agent: bool,
     verbose: bool,
@@ -51,7 +56,24 @@ impl Session {
         let Options { hmp, agent, verbose, .. } = *options;
         let last_wait = options.last_wait();
         let (unsettled, cpu, transaction) = (false, None, None);
-        Self { client, printer, hmp, agent, verbose, last_wait, unsettled, cpu, transaction }
+        let keyboard = None;
+        Self {
+            client,
+            printer,
+            keyboard,
+            hmp,
+            agent,
+            verbose,
+            last_wait,
+            unsettled,
+            cpu,
+            transaction,
+        }
+    }
+
+    /// Lets Ctrl-C end the wait for a reply.
+    pub(crate) fn interruptible(self, keyboard: Arc<Keyboard>) -> Self {
+        Self { keyboard: Some(keyboard), ..self }
     }
 
     /// Shows events from now on as they come.
@@ -145,21 +167,51 @@ impl Session {
         let may_be_silent = name == "guest-shutdown" || name.starts_with("guest-suspend-");
         let request = Request::new(name).arguments((!arguments.is_empty()).then_some(arguments));
         let request = if out_of_band { request.out_of_band() } else { request };
-        let outcome = match self.agent && may_be_silent {
-            true => {
-                let limit = SILENCE.min(self.last_wait);
-                self.client.with_timeout(limit).execute_request(request.no_reply())
-            }
-            false => self.client.execute_request(request),
-        };
-        self.settle(matches!(outcome, Err(Error::TimedOut { .. })));
-        match outcome {
-            Ok(returned) => {
-                self.printer.returned(&returned);
-                if quits { self.over() } else { Outcome::Done }
-            }
-            Err(error) => self.failed(error),
+        if self.agent && may_be_silent {
+            return self.send_without_reply(request);
         }
+        let outcome = answer::answer(&self.client, request, self.keyboard.as_deref());
+        self.settle(matches!(outcome, None | Some(Err(Error::TimedOut { .. }))));
+        match outcome {
+            Some(Ok(returned)) => {
+                let outcome = self.printer.returned(&returned);
+                if quits { self.over() } else { outcome }
+            }
+            Some(Err(error)) => self.failed(error),
+            None => self.interrupted(),
+        }
+    }
+
+    /// A command whose success has no reply, as a rule: nothing is shown that the agent did not say.
+    fn send_without_reply(
+        &mut self,
+        request: Request<Option<Map<String, Value>>, OwnedFd>,
+    ) -> Outcome {
+        let limit = SILENCE.min(self.last_wait);
+        let client = self.client.with_timeout(limit);
+        let outcome = answer::answer(&client, request.no_reply(), self.keyboard.as_deref());
+        self.settle(outcome.is_none());
+        match outcome.map(|outcome| outcome.and_then(|ended| Ok(ended.parse::<NoReply>()?))) {
+            Some(Ok(ended)) => {
+                self.printer.note(&match ended {
+                    NoReply::Returned => "done".to_owned(),
+                    NoReply::Closed => {
+                        "sent; then the agent's end of the connection was closed".to_owned()
+                    }
+                    NoReply::Deadline => {
+                        format!("sent; no error came in {limit:?}, so it is done, or goes on")
+                    }
+                });
+                Outcome::Done
+            }
+            Some(Err(error)) => self.failed(error),
+            None => self.interrupted(),
+        }
+    }
+
+    fn interrupted(&self) -> Outcome {
+        self.printer.problem("no longer waited for: the command may have run, or may run yet");
+        Outcome::TimedOut
     }
 
     /// Events that came before the reply are shown before it; but nobody waits for a reply that is late.
@@ -179,19 +231,16 @@ impl Session {
         };
         let quits = matches!(line, "quit" | "q");
         let command = HumanMonitorCommand { command_line, cpu_index };
-        match self.client.execute(&command) {
+        let outcome = answer::answer(&self.client, Request::of(&command), self.keyboard.as_deref());
+        let Some(outcome) = outcome else { return self.interrupted() };
+        match outcome.and_then(|raw: Raw| Ok(raw.parse::<String>()?)) {
             Ok(_) if cpu.is_some() => self.cpu = cpu_index,
-            Ok(text) => {
-                self.printer.text(&text);
-                if quits {
-                    return self.over();
-                }
-            }
+            Ok(text) => self.printer.text(&text),
             // It ends before it can say so.
-            Err(Error::Unanswered(_)) if quits => return self.over(),
+            Err(Error::Unanswered(_)) if quits => {}
             Err(error) => return self.failed(error),
         }
-        if matches!(line, "quit" | "q") { self.over() } else { Outcome::Done }
+        if quits { self.over() } else { Outcome::Done }
     }
 
     fn failed(&self, error: Error) -> Outcome {
@@ -221,8 +270,9 @@ impl Session {
 
     /// The end was asked for: what comes with it is shown.
     fn over(&self) -> Outcome {
-        if self.client.closed_within(self.last_wait).is_none() {
-            let waited = self.last_wait;
+        let begin = Instant::now();
+        if answer::closed(&self.client, self.last_wait, self.keyboard.as_deref()).is_none() {
+            let waited = begin.elapsed().min(self.last_wait);
             self.printer
                 .problem(&format!("the server was told to quit, and goes on for {waited:?}"));
             return Outcome::TimedOut;

@@ -1,0 +1,138 @@
+//! The line that is being typed, at the bottom of a terminal, and what is shown above it.
+
+use std::fmt::Display;
+use std::io::{self, BufWriter, Write};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use qmp_blocking::printable;
+use unicode_width::UnicodeWidthChar;
+
+use crate::line::Line;
+use crate::terminal;
+
+/// A terminal shows what is between these at once.
+const BEGIN: &str = "\x1b[?2026h";
+const END: &str = "\x1b[?2026l";
+
+/// Threads may share it.
+#[derive(Default)]
+pub(crate) struct Screen {
+    /// None while no line is being typed.
+    shown: Mutex<Option<Shown>>,
+}
+
+/// What is shown of a line, and where on the screen, seen from its beginning.
+#[derive(Clone, Default, PartialEq)]
+struct Shown {
+    text: String,
+    end: Place,
+    cursor: Place,
+}
+
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Place {
+    row: usize,
+    column: usize,
+}
+
+impl Screen {
+    /// Shows a line behind a prompt.
+    pub(crate) fn draw(&self, prompt: &str, line: &Line) -> io::Result<()> {
+        let mut shown = self.lock();
+        let new = Shown::new(prompt, line, terminal::width());
+        let mut output = io::stdout().lock();
+        match &*shown {
+            Some(old) if *old == new => {}
+            Some(old) if new.goes_on_from(old) => {
+                write!(output, "{}", &new.text[old.text.len()..])?
+            }
+            Some(old) => write!(output, "{BEGIN}{}{}{END}", erase(old), new.drawn())?,
+            None => write!(output, "{BEGIN}{}{END}", new.drawn())?,
+        }
+        *shown = Some(new);
+        output.flush()
+    }
+
+    /// The line is finished: what is shown from now on stands below it.
+    pub(crate) fn finish(&self) -> io::Result<()> {
+        let Some(shown) = self.lock().take() else { return Ok(()) };
+        let mut output = io::stdout().lock();
+        writeln!(output, "{}", go(shown.cursor, shown.end))?;
+        output.flush()
+    }
+
+    /// Shows a text that ends with its line. A line that is being typed stays below it.
+    pub(crate) fn print(&self, text: impl Display) -> io::Result<()> {
+        let shown = self.lock();
+        let mut output = BufWriter::new(io::stdout().lock());
+        match &*shown {
+            Some(shown) => write!(output, "{BEGIN}{}{text}\n{}{END}", erase(shown), shown.drawn())?,
+            None => writeln!(output, "{text}")?,
+        }
+        output.flush()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Shown>> {
+        self.shown.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shown {
+    fn new(prompt: &str, line: &Line, width: usize) -> Self {
+        let visible = |text: &str| printable(text).to_string();
+        let (before, behind) = line.text().split_at(line.cursor());
+        let mut text = format!("{prompt}{}", visible(before));
+        let cursor = place(&text, width);
+        text += &visible(behind);
+        let end = place(&text, width);
+        Self { text, end, cursor }
+    }
+
+    /// Whether it is the other with a character more at the end of its row.
+    fn goes_on_from(&self, other: &Self) -> bool {
+        let at_the_end = self.cursor == self.end && other.cursor == other.end;
+        let more = self.text.strip_prefix(&other.text).map_or(0, |more| more.chars().count());
+        at_the_end && self.end.row == other.end.row && more == 1
+    }
+
+    /// What shows it, from the beginning of a line.
+    fn drawn(&self) -> String {
+        // A terminal goes on to the next line only with the next character.
+        let line_end = if self.end.column == 0 && self.end.row > 0 { "\n" } else { "" };
+        format!("{}{line_end}{}", self.text, go(self.end, self.cursor))
+    }
+}
+
+/// What takes a line from the screen. The cursor is then where it began.
+fn erase(shown: &Shown) -> String {
+    format!("{}\x1b[J", go(shown.cursor, Place::default()))
+}
+
+/// What moves the cursor.
+fn go(from: Place, to: Place) -> String {
+    if from == to {
+        return String::new();
+    }
+    let rows = match (from.row.saturating_sub(to.row), to.row.saturating_sub(from.row)) {
+        (0, 0) => String::new(),
+        (0, down) => format!("\x1b[{down}B"),
+        (up, _) => format!("\x1b[{up}A"),
+    };
+    let columns = if to.column > 0 { format!("\x1b[{}C", to.column) } else { String::new() };
+    format!("{rows}\r{columns}")
+}
+
+/// Where the cursor is behind a text.
+fn place(text: &str, width: usize) -> Place {
+    let mut place = Place::default();
+    for wide in text.chars().filter_map(UnicodeWidthChar::width) {
+        if place.column + wide > width {
+            place = Place { row: place.row + 1, column: 0 };
+        }
+        place.column += wide;
+    }
+    match place.column >= width {
+        true => Place { row: place.row + 1, column: 0 },
+        false => place,
+    }
+}

@@ -1,0 +1,71 @@
+//! The terminal's modes and its width.
+
+use std::io::{self, Write};
+
+use rustix::process::{Signal, kill_current_process_group};
+use rustix::termios::{
+    InputModes, LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetwinsize,
+    tcsetattr,
+};
+
+/// A terminal marks what is pasted, so that a tab in it is no key.
+const MARK_PASTES: &str = "\x1b[?2004h";
+const MARK_NO_PASTES: &str = "\x1b[?2004l";
+
+/// Keys come one by one, are not echoed, and Ctrl-C is one of them, until this is dropped.
+pub(crate) struct KeyMode {
+    before: Termios,
+    keys: Termios,
+}
+
+impl KeyMode {
+    pub(crate) fn new() -> io::Result<Self> {
+        let before = tcgetattr(io::stdin())?;
+        let mut keys = before.clone();
+        keys.input_modes -=
+            InputModes::BRKINT | InputModes::ICRNL | InputModes::ISTRIP | InputModes::IXON;
+        keys.local_modes -=
+            LocalModes::ECHO | LocalModes::ICANON | LocalModes::IEXTEN | LocalModes::ISIG;
+        keys.special_codes[SpecialCodeIndex::VMIN] = 1;
+        keys.special_codes[SpecialCodeIndex::VTIME] = 0;
+        let mode = Self { before, keys };
+        mode.enter()?;
+        Ok(mode)
+    }
+
+    /// Stops this program, as Ctrl-Z does, until it is told to go on.
+    pub(crate) fn suspend(&self) -> io::Result<()> {
+        self.leave()?;
+        kill_current_process_group(Signal::TSTP)?;
+        self.enter()
+    }
+
+    fn enter(&self) -> io::Result<()> {
+        tcsetattr(io::stdin(), OptionalActions::Now, &self.keys)?;
+        write(MARK_PASTES)
+    }
+
+    fn leave(&self) -> io::Result<()> {
+        write(MARK_NO_PASTES)?;
+        Ok(tcsetattr(io::stdin(), OptionalActions::Drain, &self.before)?)
+    }
+}
+
+impl Drop for KeyMode {
+    fn drop(&mut self) {
+        // A terminal that is gone has no modes.
+        let _ = self.leave();
+    }
+}
+
+fn write(text: &str) -> io::Result<()> {
+    let mut output = io::stdout().lock();
+    output.write_all(text.as_bytes())?;
+    output.flush()
+}
+
+/// How many characters a line has.
+pub(crate) fn width() -> usize {
+    let columns = tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
+    if columns == 0 { 80 } else { columns.into() }
+}
