@@ -10,6 +10,7 @@ use qmp_blocking::{CommandError, Empty};
 use qmp_proto::trace::Trace;
 use qmp_tests::out_of_band::has_yank;
 use qmp_tests::qemu::{Monitor, Setup, find};
+use qmp_tests::scripted;
 use qmp_tests::shell::{echo, shell};
 use serde_json::{Value, json};
 
@@ -270,6 +271,27 @@ fn c23_it_talks_to_a_guest_agent() {
     let lines = said.lines();
     assert_eq!((lines[0], lines[2]), (r#"{"return": {}}"#, r#"{"return": 7}"#));
     assert!(lines[1].contains("CommandNotFound"), "{said:?}");
+}
+
+#[test]
+fn c23_nothing_is_shown_that_an_agent_did_not_say() {
+    for (closes, note) in
+        [(true, "end of the connection was closed"), (false, "no error came in 200ms")]
+    {
+        let server = scripted::Server::unix(move |peer| {
+            let sync = peer.expect("guest-sync-delimited");
+            let number = sync.arguments["id"].to_string();
+            peer.send([b"\xff", sync.success(&number).as_bytes()].concat());
+            peer.expect("guest-shutdown");
+            if !closes {
+                peer.rest();
+            }
+        });
+        let said = shell(&["--agent", "-t", "0.2", server.address(), "-e", "guest-shutdown"], "");
+        assert_eq!((&*said.output, said.code), ("", 0), "{said:?}");
+        assert!(said.errors.contains(note), "{said:?}");
+        server.join();
+    }
 }
 
 #[test]

@@ -190,7 +190,8 @@ impl Session {
         let limit = SILENCE.min(self.last_wait);
         let client = self.client.with_timeout(limit);
         let outcome = answer::answer(&client, request.no_reply(), self.keyboard.as_deref());
-        self.settle(outcome.is_none());
+        // Where it was silent, its next session is begun with the next command.
+        self.settle(true);
         match outcome.map(|outcome| outcome.and_then(|ended| Ok(ended.parse::<NoReply>()?))) {
             Some(Ok(ended)) => {
                 self.printer.note(&match ended {
