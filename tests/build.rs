@@ -1,4 +1,4 @@
-//! Makes modules of README's blocks of Rust, so that `tests/readme.rs` runs them as they stand there.
+//! Makes modules of README's Rust blocks, for `tests/readme.rs`.
 
 #[allow(unreachable_pub, reason = "it is the tests' module")]
 #[path = "src/readme.rs"]
@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// The same with its functions public, and with addresses that the test gives.
+/// The block with public functions, and with addresses from the test.
 fn callable(text: &str) -> String {
     let public = |line: &str| match line.starts_with("fn ") {
         true => format!("pub {line}\n"),

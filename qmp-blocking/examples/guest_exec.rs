@@ -2,8 +2,8 @@
 //!
 //! `guest_exec [--timeout SECONDS] ADDRESS PROGRAM [ARGUMENT...]` asks the guest agent at ADDRESS, which
 //! is that of its channel on QEMU's command line: `unix:/tmp/ga.sock`. There is no shell in between, and
-//! nothing to read on the program's standard input. The output is printed when the program has ended: as it
-//! is into a file or a pipe, and at a terminal without what a terminal would act on.
+//! nothing to read on the program's standard input. The output is printed when the program has ended. A file
+//! or a pipe gets its bytes; a terminal gets them without control characters.
 //! The status is the program's own, 128 and the signal that ended it, or 255 where nothing is known of
 //! it. The timeout is for connecting, and again for the program; without one, that may take as long as
 //! it likes.

@@ -95,15 +95,15 @@ pub enum ExecuteError {
 
 /// The server's `error`: a class for programs and a description for people.
 ///
-/// Its text (`Display`) is one line without control characters, whatever the server sent.
+/// Its `Display` is one line without control characters.
 ///
 /// QMP specification, section "Commands Responses", "error".
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CommandError {
     /// The error's class.
     pub class: ErrorClass,
-    /// A text for people, in English. It is no part of any interface and may change. It is as the server
-    /// sent it, or the guest: show it through [`printable`], as this error's own text does.
+    /// A text for people, in English. It may change between versions. It is the unfiltered text of the server or
+    /// the guest: show it through [`printable`], as this error's `Display` does.
     pub desc: Arc<str>,
 }
 

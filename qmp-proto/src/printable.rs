@@ -1,17 +1,17 @@
-//! Text of a peer's, as a terminal or a log may show it.
+//! Text of a peer, made safe for a terminal or a log.
 
 use core::fmt::{self, Write};
 use core::ops::RangeInclusive;
 
-/// Shows a peer's text or bytes without anything that a terminal acts on.
+/// Shows a peer's text or bytes without control characters and invisible characters.
 ///
-/// A server's and a guest's text may hold control characters, which colour, erase and retitle a terminal, and
-/// bidirectional overrides, which show a text in another order. Each is written as JSON escapes it
-/// (`\u001b`), so JSON stays the same JSON. A byte that is not UTF-8 is written as `\xff`, which no JSON holds.
-/// The result is for people: a backslash stays as it is, so it cannot always be read back.
+/// The text of a server or a guest may hold escape sequences, which erase or retitle a terminal, and bidirectional
+/// overrides, which change the order of letters. Each such character is escaped as in JSON (`\u001b`), so JSON stays
+/// equal. A byte that is not UTF-8 is written as `\xff`, which is not valid in JSON. Backslashes are not escaped,
+/// so the result cannot always be read back.
 ///
-/// It is one line, as line ends and tabs are escaped too: see [`Printable::with_lines`]. The
-/// texts of errors are made so already.
+/// The result is one line: line ends and tabs are escaped too, unless [`Printable::with_lines`] keeps them. The
+/// `Display` of this crate's errors is filtered already.
 ///
 /// ```
 /// use qmp_proto::printable;
@@ -24,7 +24,7 @@ pub fn printable<T: AsRef<[u8]> + ?Sized>(text: &T) -> Printable<'_> {
     Printable { text: text.as_ref(), lines: false }
 }
 
-/// A peer's text, which is shown by `Display`: see [`printable`].
+/// A peer's text, filtered by its `Display`: see [`printable`].
 #[derive(Clone, Copy)]
 pub struct Printable<'a> {
     text: &'a [u8],
@@ -32,8 +32,7 @@ pub struct Printable<'a> {
 }
 
 impl Printable<'_> {
-    /// Keeps line ends and tabs, as a program's output needs them. Then a peer can write what looks like a
-    /// line of yours.
+    /// Keeps line ends and tabs, for the output of a program. A peer can forge whole lines then.
     #[must_use]
     pub fn with_lines(self) -> Self {
         Self { lines: true, ..self }
@@ -47,8 +46,8 @@ impl Printable<'_> {
     }
 }
 
-/// What is not a control character and is not seen either: what reorders a line or ends it, invisible
-/// operators, fillers and tags. The two joiners between letters stay, as scripts and emoji need them.
+/// Invisible characters that are not control characters: bidirectional controls, line separators, fillers and tags.
+/// The two joiners stay, as some scripts and emoji need them.
 const HIDDEN: [RangeInclusive<char>; 12] = [
     '\u{ad}'..='\u{ad}',
     '\u{61c}'..='\u{61c}',
@@ -85,7 +84,7 @@ impl fmt::Display for Printable<'_> {
     }
 }
 
-/// Writes the first character as JSON escapes it; returns what is behind it.
+/// Escapes the first character as in JSON; returns the rest.
 fn escape_first<'a>(text: &'a str, f: &mut fmt::Formatter<'_>) -> Result<&'a str, fmt::Error> {
     let mut rest = text.chars();
     for c in rest.by_ref().take(1) {

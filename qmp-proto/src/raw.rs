@@ -85,13 +85,13 @@ impl Raw {
     ///
     /// # Errors
     ///
-    /// Where it is not UTF-8. QEMU writes only ASCII. [`display`](Self::display) shows any payload.
+    /// If the payload is not UTF-8. QEMU writes only ASCII. [`display`](Self::display) shows any payload.
     pub fn as_str(&self) -> Result<&str, DecodeError> {
         core::str::from_utf8(&self.bytes)
             .map_err(|error| DecodeError::not_utf8(&self.bytes, error.valid_up_to()))
     }
 
-    /// The payload's text as people may see it, whatever the server sent: see [`printable`].
+    /// The payload's text for people, filtered by [`printable`]. It never fails.
     ///
     /// ```
     /// use qmp_proto::Raw;

@@ -1,4 +1,4 @@
-//! Whatever a peer says, the texts that are made of it do nothing to a terminal.
+//! C22: texts that include a peer's text do nothing to a terminal.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
@@ -14,10 +14,10 @@ use qmp_proto::{
 
 use support::peer::Peer;
 
-/// Red, a title, a bell, the C1 introducer, a line of its own and letters in another order.
+/// A colour, a title, a bell, the C1 introducer, a forged line and bidirectional overrides.
 const HOSTILE: &str = "\u{1b}[31m\u{1b}]0;x\u{7}\u{9b}2J\r\nerror: all is well\u{202e}\u{2066}";
 
-/// An error in whose text there is something of the peer's.
+/// Checks an error with a peer's text in it, and its sources.
 #[track_caller]
 fn check(error: impl Error) {
     let mut error: Option<&dyn Error> = Some(&error);
@@ -42,7 +42,7 @@ fn c22_errors_with_a_peer_s_text_do_nothing_to_a_terminal() {
     check(CloseReason::NegotiationRefused(error()));
     check(CloseReason::Violation(Violation::UnattributableError(error())));
     check(CloseReason::CallbackPanicked(HOSTILE.into()));
-    // A program gets what was sent.
+    // A program gets the unfiltered text.
     assert_eq!(*error().desc, *HOSTILE);
 }
 

@@ -77,7 +77,7 @@ impl Setup {
         Some(setup.args(machine).args(["-nodefaults", "-display", "none", "-S"]))
     }
 
-    /// A QEMU as a line for a shell starts it. What that has in `/tmp` is in the server's folder here.
+    /// QEMU with the arguments of a shell's line. Paths in `/tmp` are moved to the server's folder.
     pub fn written(line: &str) -> Option<Self> {
         let mut words = line.trim_end_matches('&').split_whitespace();
         let mut setup = Self::new(words.next().expect("a program"), "-mon")?;
@@ -340,7 +340,7 @@ pub fn within<T: Send + 'static>(block: impl FnOnce() -> T + Send + 'static) -> 
     receiver.recv_timeout(DEADLINE).expect("it ends, and in time")
 }
 
-/// How much memory a process that runs has had at most, in bytes.
+/// The peak memory of a running process, in bytes.
 #[cfg(target_os = "linux")]
 pub fn peak_memory(process: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).expect("it runs");

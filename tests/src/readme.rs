@@ -1,11 +1,11 @@
-//! The blocks of code in a text of Markdown. The build script uses this too, so it needs nothing but std.
+//! The code blocks of a Markdown text. The build script uses this too, so it needs only std.
 
 /// A block of code.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Block {
     /// The last heading before it.
     pub heading: String,
-    /// What stands behind its fence, up to a comma: `rust`, `sh`.
+    /// The fence's first word, up to a comma: `rust`, `sh`.
     pub language: String,
     /// Its lines.
     pub text: String,

@@ -1,4 +1,4 @@
-//! What a terminal shows of what a program writes: as much of a terminal as line editing needs.
+//! A terminal's screen, with the sequences that line editing uses.
 
 /// The rows of a terminal that does not scroll.
 #[derive(Debug)]
@@ -15,7 +15,7 @@ impl Screen {
         Self { rows: vec![String::new()], width, row: 0, column: 0 }
     }
 
-    /// Shows what a program wrote.
+    /// Shows the output of a program.
     pub fn write(&mut self, text: &str) {
         let mut rest = text.chars();
         while let Some(c) = rest.next() {
@@ -47,7 +47,7 @@ impl Screen {
     }
 
     fn put(&mut self, c: char) {
-        // Behind the last column, the next character begins a row.
+        // After the last column, the next character begins a row.
         if self.column == self.width {
             self.go(self.row + 1, 0);
         }
@@ -76,7 +76,7 @@ impl Screen {
                 let row = &mut self.rows[self.row];
                 *row = row.chars().take(self.column).collect();
             }
-            // Modes, of which nothing is seen here.
+            // Modes that change nothing on the screen.
             "h" | "l" => {}
             _ => panic!("the sequence {sequence:?}"),
         }

@@ -78,7 +78,7 @@ impl Terminal {
         }
     }
 
-    /// Waits until it is enough of what is shown. Each piece of that is looked at once.
+    /// Waits until `enough` accepts the output. It is called with each new piece.
     #[track_caller]
     pub fn until(&mut self, mut enough: impl FnMut(&str) -> bool) {
         let start = Instant::now();
@@ -122,7 +122,7 @@ impl Terminal {
         self.keys.write_all(key.encode_utf8(&mut [0; 4]).as_bytes()).expect("a terminal");
     }
 
-    /// Types a text in one piece, as what is pasted comes. Nothing is waited for.
+    /// Types a text in one write, and does not wait.
     pub fn type_at_once(&mut self, text: &str) {
         self.keys.write_all(text.as_bytes()).expect("a terminal");
     }

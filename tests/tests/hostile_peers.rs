@@ -1,4 +1,4 @@
-//! C22: whatever a server or a guest says, the examples write nothing of it that a terminal acts on.
+//! C22: the examples filter the text of servers and guests.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
@@ -10,12 +10,12 @@ use qmp_tests::example::{program, run};
 use qmp_tests::scripted::{self, Peer, Server, event_text};
 use qmp_tests::terminal::Terminal;
 
-/// As it stands in JSON: what clears a terminal, a line of its own, C1's own way to clear it, and letters in
-/// another order.
+/// Escaped in JSON: a sequence that clears a terminal, and a forged line. The second text is unescaped: C1 controls and
+/// bidirectional overrides.
 const HOSTILE: &str = r"hostile\u001b[2J\u0007\r\nerror: all is well";
 const RAW: &str = "\u{9b}2J\u{7f}\u{202e}\u{2066}";
 
-/// Checks a text that an example has written: it holds something of the peer's, and only harmless.
+/// Checks an example's output: the peer's text is in it, and it is harmless.
 #[track_caller]
 fn check(text: &[u8]) {
     let text = std::str::from_utf8(text).unwrap();
@@ -81,9 +81,9 @@ fn comply(peer: &mut Peer, command: &scripted::Command) {
 }
 
 #[test]
-fn c22_what_a_server_says_does_nothing_to_a_terminal() {
+fn c22_a_server_s_text_does_nothing_to_a_terminal() {
     for (name, commands) in [
-        // These two look on until the server ends.
+        // These two run until the server ends.
         ("events", 0),
         ("mio_loop", 1),
         ("hotplug", usize::MAX),
@@ -92,7 +92,7 @@ fn c22_what_a_server_says_does_nothing_to_a_terminal() {
         ("quickstart", usize::MAX),
         ("tokio", usize::MAX),
     ] {
-        // Where it has to be built first, that takes longer than the server waits.
+        // Building it may take longer than the server waits.
         program(name);
         for answers in [refuse as Answers, comply] {
             let server = monitor(commands, answers);
@@ -104,14 +104,14 @@ fn c22_what_a_server_says_does_nothing_to_a_terminal() {
             let text = [output.stdout, output.stderr].concat();
             eprintln!("{name}: {}", String::from_utf8_lossy(&text));
             check(&text);
-            // A byte that is not UTF-8 is seen as such, and not as some text.
+            // A byte that is not UTF-8 is visible as such.
             let event = r#"HI\u009b2J\u007f\u202e\u2066 "hostile \u001b[2J \xff""#;
             assert_eq!(String::from_utf8_lossy(&text).contains(event), name == "events");
         }
     }
 }
 
-/// An agent that answers everything but the beginning of a session with an error.
+/// An agent that answers each command with an error, except for the synchronisation.
 fn unwilling_agent() -> Server {
     Server::unix(|peer| {
         while let Some(command) = peer.try_command() {
@@ -127,7 +127,7 @@ fn unwilling_agent() -> Server {
 }
 
 #[test]
-fn c22_what_an_agent_says_does_nothing_to_a_terminal() {
+fn c22_an_agent_s_text_does_nothing_to_a_terminal() {
     let agent = unwilling_agent();
     let output = run("guest_exec", &[agent.address(), "true"]);
     assert_eq!((output.stdout.len(), output.status.code()), (0, Some(255)));
@@ -135,7 +135,7 @@ fn c22_what_an_agent_says_does_nothing_to_a_terminal() {
 }
 
 #[test]
-fn c22_what_a_guest_s_program_writes_does_nothing_to_a_terminal_and_a_pipe_gets_it_all() {
+fn c22_a_guest_program_s_output_is_filtered_for_a_terminal_and_not_for_a_pipe() {
     let Some(agent) = Agent::start() else { return };
     let address = agent.address().to_string();
     let script = "printf 'hostile\\033[2J\\377\\r\\n'; printf 'hostile\\007\\342\\200\\256\\n' >&2";

@@ -1,5 +1,5 @@
-//! README's blocks of code, as they stand there, with real QEMU. `build.rs` makes modules of those in Rust. What
-//! they have in `/tmp`, and a fixed port, is somewhere else here, as tests run beside each other.
+//! README's code blocks, run with real QEMU. `build.rs` makes modules of the Rust blocks. Paths in `/tmp` and the
+//! fixed port are replaced, as tests run in parallel.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
@@ -26,10 +26,10 @@ mod rust {
     include!(concat!(env!("OUT_DIR"), "/readme.rs"));
 }
 
-/// Where each address of README's is here.
+/// README's addresses, and their replacements.
 static ADDRESSES: Mutex<Option<HashMap<&str, String>>> = Mutex::new(None);
 
-/// What stands in a block in place of an address.
+/// The replacement of an address in a block.
 fn address(written: &str) -> String {
     let addresses = ADDRESSES.lock().unwrap();
     addresses.as_ref().and_then(|all| all.get(written)).expect("a test gives it").clone()
@@ -65,7 +65,7 @@ fn qemu() -> Option<Setup> {
     Some(Setup::written(block.lines().next().unwrap())?.monitor(Monitor::Unix))
 }
 
-/// The line of a shell that does what this one does, with programs that are built, and in a folder.
+/// A shell's line with the built programs instead of `cargo run`, and with a folder instead of `/tmp`.
 fn line(line: &str, folder: &Path) -> String {
     let line = line.trim_start_matches("$ ").replace("/tmp/", &format!("{}/", folder.display()));
     let Some((before, rest)) = line.split_once("cargo run -p ") else { return line };
@@ -89,7 +89,7 @@ fn start(name: &str, block: &str, folder: &Path) -> Example {
     Example::start(name, &arguments.iter().map(|argument| &**argument).collect::<Vec<_>>())
 }
 
-/// What a block writes, run by a shell. It has to end well, and whatever it has started is ended.
+/// Runs a block in a shell; returns its output. It has to succeed, and its processes are ended.
 #[track_caller]
 fn shell(block: &str, folder: &Path) -> String {
     let lines: Vec<_> = block.lines().map(|text| line(text, folder)).collect();
@@ -99,7 +99,7 @@ fn shell(block: &str, folder: &Path) -> String {
     let child = sh.spawn().unwrap();
     let group = Pid::from_child(&child);
     let output = within(move || child.wait_with_output()).unwrap();
-    // What it has started has ended, as a rule.
+    // Usually all of its processes have ended.
     let _ = kill_process_group(group, Signal::KILL);
     let text = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{text}");
@@ -156,7 +156,7 @@ fn a_guest_is_asked_to_power_down() {
     put("unix:/tmp/vm.sock", server.address());
     let (guest, mut events) = patient().connect_with_events(&server.addresses()[1]).unwrap();
     let ended = std::thread::spawn(|| run(rust::block4::power_down));
-    // There is no guest, so somebody else ends it when it is asked to.
+    // There is no guest, so another monitor ends QEMU.
     while next_event(&mut events).name() != "POWERDOWN" {}
     guest.execute(&Quit).unwrap();
     within(|| ended.join()).unwrap();
@@ -207,7 +207,7 @@ fn a_machine_of_ones_own_stands_in_for_qemu() {
     run(rust::block8::main);
 }
 
-/// What the quickstart prints, but for versions and for the place of the events among the lines.
+/// The quickstart's lines, sorted and without versions: the place of events varies.
 fn steps(text: &str) -> Vec<String> {
     let mut steps: Vec<_> = text
         .lines()
@@ -229,7 +229,7 @@ fn the_quickstart_prints_what_is_shown() {
     let printed = shell(written("sh")[0].text.as_str(), folder.path());
     assert_eq!(steps(&printed), steps(&written("text")[1].text));
     let printed = shell(&written("sh")[1].text, folder.path());
-    // QEMU is not its child there, so two lines are not.
+    // QEMU is not its child there, so two lines are missing.
     let mut shown = steps(&written("text")[1].text);
     shown.retain(|step| !step.starts_with("started") && !step.starts_with("QEMU"));
     assert_eq!(steps(&printed), shown);
@@ -256,7 +256,7 @@ fn the_shell_answers_as_is_shown() {
     terminal.expect_line(prompt);
 }
 
-/// Lets a client come to a QEMU by way of an example, at an address, and end it.
+/// Ends a QEMU through an example at an address.
 #[track_caller]
 fn quit_at(address: &str, server: &mut Server) {
     let client = patient().connect(address).unwrap();
@@ -295,7 +295,7 @@ fn a_monitor_is_shared() {
     assert!(share.end().1.success());
 }
 
-/// Each manifest names crates and features that there are, those behind `#` too.
+/// Each manifest names existing crates and features, also in its commented lines.
 #[test]
 fn the_manifests_are_right() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("");

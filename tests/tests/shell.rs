@@ -274,9 +274,9 @@ fn c23_it_talks_to_a_guest_agent() {
 }
 
 #[test]
-fn c23_nothing_is_shown_that_an_agent_did_not_say() {
+fn c23_a_silent_success_is_not_shown_as_a_reply() {
     for (closes, note) in
-        [(true, "end of the connection was closed"), (false, "no error came in 200ms")]
+        [(true, "the agent closed the connection"), (false, "the agent reported no error in 200ms")]
     {
         let server = scripted::Server::unix(move |peer| {
             let sync = peer.expect("guest-sync-delimited");

@@ -1,4 +1,4 @@
-//! C4: however much a server or a guest says, the example `shell` has memory enough for it.
+//! C4: the example `shell` bounds its memory, whatever a server or a guest sends.
 #![cfg(target_os = "linux")]
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
@@ -11,13 +11,13 @@ use qmp_tests::qemu::{peak_memory, within};
 use qmp_tests::scripted::Server;
 use qmp_tests::terminal::Terminal;
 
-/// A text of some size, all of it the same element but for its ends.
+/// A text of a given size that repeats one element.
 fn filled(head: &str, element: &str, tail: &str, size: usize) -> String {
     let count = (size - head.len() - tail.len()) / (element.len() + 1);
     format!("{head}{}{element}{tail}", format!("{element},").repeat(count - 1))
 }
 
-/// A server, or an agent, that has a description of its commands and nothing else.
+/// A server or an agent that sends the description in reply to each command.
 fn describing(agent: bool, description: String) -> Server {
     Server::unix(move |peer| {
         if !agent {
@@ -37,7 +37,7 @@ fn describing(agent: bool, description: String) -> Server {
 
 #[test]
 fn c4_a_description_of_commands_takes_little_memory() {
-    // As large as it may be, and larger: then it is not read.
+    // The largest that is read, and one that is too large.
     for size in [2 << 20, 16 << 20] {
         let info = filled("{\"supported_commands\":[", "{\"name\":\"\"}", "]}", size);
         let schema =
@@ -61,7 +61,7 @@ fn c4_a_description_of_commands_takes_little_memory() {
 }
 
 #[test]
-fn c4_a_large_reply_is_shown_as_it_is_read() {
+fn c4_a_large_reply_is_laid_out_piece_by_piece() {
     const SIZE: usize = 1 << 20;
     let (open, close) = ("[".repeat(32), "]".repeat(32));
     let reply = filled(&open, "1", &close, SIZE);

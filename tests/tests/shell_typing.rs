@@ -1,4 +1,4 @@
-//! The example `shell` at a terminal: how keys come, and what becomes of them.
+//! The example `shell` at a terminal: keys, Ctrl-C, pasted text, help and addresses.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
@@ -27,7 +27,7 @@ fn terminal(arguments: &[&str], home: &Path) -> Terminal {
     Terminal::start(command, home)
 }
 
-/// A shell that waits for its first line.
+/// A shell at its first prompt.
 fn prompted(arguments: &[&str], home: &Path) -> Terminal {
     let mut terminal = terminal(arguments, home);
     terminal.expect("Tab completes");
@@ -35,7 +35,7 @@ fn prompted(arguments: &[&str], home: &Path) -> Terminal {
     terminal
 }
 
-/// A monitor that does not describe its commands.
+/// A monitor without a description of its commands.
 fn monitor(script: impl FnOnce(&mut Peer) + Send + 'static) -> Server {
     Server::unix(|peer| {
         peer.greet();
@@ -55,7 +55,7 @@ fn at_a_terminal_keys_that_come_in_one_piece_are_all_taken() {
     terminal.expect(STATUS);
     terminal.expect_line("echo a=1");
     terminal.expect(r#"{"return": {"a": 1}}"#);
-    // A line that is not finished waits for the rest, and a key alone is shown at once.
+    // An unfinished line waits for the rest. A single key is shown at once.
     terminal.expect_line("echo b");
     terminal.type_text("=");
     terminal.type_at_once("ü漢\r");
@@ -101,17 +101,17 @@ fn at_a_terminal_control_c_ends_the_wait_for_a_reply() {
     let server = monitor(|peer| {
         let hangs = peer.expect("hang");
         let status = peer.expect("query-status");
-        // What is late belongs to nobody any more.
+        // The late reply is dropped.
         peer.reply(&hangs, "\"late\"");
         peer.reply(&status, "{\"running\": true}");
         peer.expect_eof();
     });
     let home = tempfile::tempdir().unwrap();
     let mut terminal = prompted(&[server.address()], home.path());
-    // In one piece too, and what was typed behind the command goes with it.
+    // Ctrl-C drops the line that was typed ahead.
     terminal.type_at_once("hang\rquery-name\r");
     terminal.press(CONTROL_C);
-    terminal.expect("error: no longer waited for: the command may have run, or may run yet");
+    terminal.expect("error: stopped waiting: the command may have run, or may still run");
     terminal.expect_line(PROMPT);
     terminal.type_at_once("query-status\r");
     let between = terminal.expect(r#"{"return": {"running": true}}"#);
@@ -174,9 +174,9 @@ fn at_a_terminal_control_c_ends_the_wait_for_a_qemu_that_hangs() {
     terminal.type_at_once("query-name\r");
     terminal.expect("query-name");
     terminal.press(CONTROL_C);
-    terminal.expect("error: no longer waited for");
+    terminal.expect("error: stopped waiting");
     terminal.expect_line(PROMPT);
-    // The command that blocks it is refused, as what it reads is empty.
+    // The blocking command reads an empty file, and fails.
     let _ = block.release();
     terminal.type_at_once("query-status\r");
     terminal.expect(r#""running": false"#);
@@ -191,7 +191,7 @@ fn at_a_terminal_several_pasted_lines_are_several_commands() {
     let (_server, address) = echo();
     let home = tempfile::tempdir().unwrap();
     let mut terminal = prompted(&[&address], home.path());
-    // As a terminal marks it, with a tab that is no key; and as one that marks nothing.
+    // With the marks of a bracketed paste, in which a tab is not a key; and without marks.
     for (pasted, enter) in [
         ("\u{1b}[200~echo a=1\r\necho\tb=2\ntransaction( x y=1\rz )\recho c=3\u{1b}[201~", "\r"),
         ("echo a=1\recho b=2\rtransaction( x y=1\rz )\recho c=3", "\r"),
@@ -202,7 +202,7 @@ fn at_a_terminal_several_pasted_lines_are_several_commands() {
         for action in [r#""type": "x""#, r#""type": "z""#] {
             terminal.expect(action);
         }
-        // The last has no end yet.
+        // The last line has no end yet.
         terminal.expect_line("echo c=3");
         terminal.type_at_once(enter);
         terminal.expect(r#"{"return": {"c": 3}}"#);
@@ -222,14 +222,14 @@ fn at_a_terminal_lines_are_edited() {
     for (keys, value) in [
         (format!("cho a=1{home_key}e{end}2"), r#"{"a": 12}"#),
         (format!("echo a=x{left}{left}{left}b{delete}"), r#"{"b": "x"}"#),
-        // Ctrl-W takes a word, Ctrl-Y gives it back; Ctrl-U takes all before the cursor.
+        // Ctrl-W deletes a word, Ctrl-Y inserts it again; Ctrl-U deletes up to the cursor.
         ("echo c=1 d=2\u{17}\u{17}\u{19}".to_owned(), r#"{"c": 1}"#),
         (format!("nonsense\u{15}{up}"), r#"{"c": 1}"#),
         // An accent belongs to its letter.
         ("echo a=xe\u{301}\u{7f}".to_owned(), r#"{"a": "x"}"#),
-        // Ctrl-R looks for a line.
+        // Ctrl-R searches for a line.
         ("\u{12}b=".to_owned(), r#"{"b": "x"}"#),
-        // Escape alone, and keys that mean nothing.
+        // Escape, and keys without a meaning.
         (format!("\u{1b}[5~\u{1b}[1;2Pecho a={left}\u{1b}[C7"), r#"{"a": 7}"#),
     ] {
         terminal.type_at_once(&keys);
@@ -237,7 +237,7 @@ fn at_a_terminal_lines_are_edited() {
         terminal.expect(&format!("{{\"return\": {value}}}"));
         terminal.expect_line(PROMPT);
     }
-    // Ctrl-C gives a line up.
+    // Ctrl-C drops a line.
     terminal.type_at_once("echo nonsense");
     terminal.expect_line("echo nonsense");
     terminal.press(CONTROL_C);
@@ -246,7 +246,7 @@ fn at_a_terminal_lines_are_edited() {
     assert!(terminal.end().success());
 }
 
-/// The last column, and a row that is just full, are where line editors go wrong.
+/// Line editors fail at the last column, and at a row that is just full.
 #[test]
 fn at_a_terminal_a_line_of_several_rows_is_edited_and_events_pass_above_it() {
     let (server, address) = echo();
@@ -254,9 +254,9 @@ fn at_a_terminal_a_line_of_several_rows_is_edited_and_events_pass_above_it() {
     let mut terminal = prompted(&[&address], home.path());
     let mut screen = Screen::new(20);
     terminal.resize(20);
-    // What was shown before is not of interest, but for the prompt.
+    // Of the output so far, only the prompt counts.
     screen.write(PROMPT);
-    // Types keys, and waits until a line is shown, the cursor in it, and something above it.
+    // Types keys, and waits for a line, the cursor in it, and a text above it.
     let mut check = |keys: &str, line: &str, cursor: usize, above: &str| {
         terminal.type_at_once(keys);
         let whole: Vec<char> = format!("{PROMPT}{line}").chars().collect();
@@ -278,7 +278,7 @@ fn at_a_terminal_a_line_of_several_rows_is_edited_and_events_pass_above_it() {
         line.push(c);
         check(&c.to_string(), &line, line.len(), "");
     }
-    // In the middle, over the ends of rows.
+    // In the middle, across the ends of rows.
     let mut cursor = line.len();
     for _ in 0..20 {
         cursor -= 1;
@@ -325,10 +325,10 @@ fn at_a_terminal_help_lists_what_a_command_takes() {
     }
     let qcow2 = help("blockdev-add driver=qcow2");
     assert!(qcow2.contains("    file=STRING or file.KEY=VALUE..."), "{qcow2}");
-    assert!(help("query-status").contains("takes nothing more"));
-    assert!(help("nonsense").contains("the server has no command nonsense"));
+    assert!(help("query-status").contains("takes no more arguments"));
+    assert!(help("nonsense").contains("no command nonsense in the server's description"));
     terminal.type_at_once("help\r");
-    terminal.expect("help COMMAND lists what it takes");
+    terminal.expect("help COMMAND lists its arguments");
 }
 
 #[test]
@@ -346,7 +346,7 @@ fn an_address_that_can_only_fail_does_so_at_once() {
         ("udp:localhost:4444", "no address of a monitor"),
         ("localhost:http", "no address of a monitor"),
     ] {
-        // An hour would be too long.
+        // Waiting for an hour would fail the test.
         let said = shell(&["-t", "3600", address], "");
         assert_eq!((&*said.output, said.code), ("", 2));
         assert!(said.errors.contains(problem), "{said:?}");
@@ -412,7 +412,7 @@ fn c22_at_a_terminal_nothing_that_a_server_says_is_acted_on() {
     let home = tempfile::tempdir().unwrap();
     let mut terminal = terminal(&[server.address()], home.path());
     let mut all = terminal.expect_line(PROMPT);
-    // A name that would show as another is not offered.
+    // A name with hidden characters is not offered.
     terminal.type_at_once("query-\t");
     all += &terminal.expect_line("query-q ");
     terminal.type_at_once("\t");

@@ -1,4 +1,4 @@
-//! Waiting for the server, as long as who types wants to.
+//! Waiting for the server until Ctrl-C.
 
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
@@ -8,10 +8,10 @@ use serde::Serialize;
 
 use crate::keyboard::Keyboard;
 
-/// How often it is seen whether a reply is there, while it is seen at once whether Ctrl-C is pressed.
+/// The interval at which a reply is looked for. Ctrl-C ends it early.
 const LOOK: Duration = Duration::from_millis(2);
 
-/// What a command returns; none where Ctrl-C was pressed before that. Then the command is given up.
+/// Executes a command; `None` if Ctrl-C was pressed first. The command is given up then.
 pub(crate) fn answer<A: Serialize>(
     client: &Client,
     request: Request<A, OwnedFd>,
@@ -30,7 +30,7 @@ pub(crate) fn answer<A: Serialize>(
     Some(pending.wait())
 }
 
-/// How the connection ended; none where it goes on for so long, or Ctrl-C was pressed.
+/// Waits for the connection's end; `None` after the timeout, and after Ctrl-C.
 pub(crate) fn closed(
     client: &Client,
     patience: Duration,

@@ -17,7 +17,7 @@ pub(crate) struct Completion {
     pub(crate) in_transaction: bool,
 }
 
-/// What may stand at a place.
+/// A word that fits at the cursor.
 pub(crate) struct Candidate {
     pub(crate) text: String,
     /// As it is listed.
@@ -28,7 +28,7 @@ impl Completion {
     /// Where what is completed begins, and what may stand there.
     pub(crate) fn candidates(&self, line: &str) -> (usize, Vec<Candidate>) {
         let (start, mut candidates) = self.all_candidates(line);
-        // The names are the server's, or the guest's.
+        // Names come from the server or the guest: one that a terminal would show as another is left out.
         candidates.retain(|it| printable(&it.text).to_string() == it.text);
         (start, candidates)
     }
@@ -60,7 +60,7 @@ impl Completion {
         }
     }
 
-    /// What a command takes, or an action, where some of it is given.
+    /// The arguments of a command or an action, some of which are given.
     pub(crate) fn arguments<'a>(
         &'a self,
         command: &'a str,
@@ -150,7 +150,7 @@ impl Argument<'_> {
         members
     }
 
-    /// By what it takes more, if that is not given.
+    /// The argument that decides on more arguments, unless it is given.
     pub(crate) fn tag(&self) -> Option<&str> {
         self.schema.tag(self.kind).filter(|tag| self.value(self.folder, tag).is_none())
     }

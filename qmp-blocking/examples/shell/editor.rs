@@ -11,7 +11,7 @@ use crate::line::Line;
 use crate::screen::Screen;
 use crate::terminal::{KeyMode, width};
 
-/// What was typed.
+/// The result of reading a line.
 pub(crate) enum Typed {
     Line(String),
     /// Ctrl-C.
@@ -20,18 +20,18 @@ pub(crate) enum Typed {
     End,
 }
 
-/// A person's lines, one after the other.
+/// A line editor with history and completion.
 pub(crate) struct Editor {
     mode: KeyMode,
     keyboard: Arc<Keyboard>,
     screen: Arc<Screen>,
     history: History,
     line: Line,
-    /// The line of the history that is shown.
+    /// The index of the history line that is shown.
     at: usize,
-    /// What was typed before one of those was shown.
+    /// The line that was typed before a history line was shown.
     draft: String,
-    /// What was taken out last.
+    /// The text that was deleted last.
     removed: String,
     pasting: bool,
 }
@@ -43,12 +43,12 @@ impl Editor {
         Self { mode, keyboard, screen, history, line, at, draft, removed, pasting: false }
     }
 
-    /// The next line.
+    /// Reads the next line.
     pub(crate) fn read(&mut self, prompt: &str, completion: &Completion) -> io::Result<Typed> {
         self.line.set("");
         self.at = self.history.lines().len();
         let typed = loop {
-            // What has come in one piece is shown at once.
+            // Keys that came in one piece are drawn once.
             if self.keyboard.is_idle() {
                 self.screen.draw(prompt, &self.line)?;
             }
@@ -107,7 +107,7 @@ impl Editor {
         Ok(None)
     }
 
-    /// Shows another line of the history; behind them all is what was typed.
+    /// Shows another line of the history. The line that was being typed is the one after the last.
     fn recall(&mut self, at: Option<usize>) {
         let last = self.history.lines().len();
         let Some(at) = at.filter(|at| *at <= last) else { return };
@@ -118,7 +118,7 @@ impl Editor {
         self.at = at;
     }
 
-    /// Puts in what all have in common that may stand here, and lists those if they are several.
+    /// Inserts the prefix that all candidates share, and lists them if there are several.
     fn complete(&mut self, completion: &Completion) -> io::Result<()> {
         let (start, candidates) = completion.candidates(&self.line.text()[..self.line.cursor()]);
         let Some((first, others)) = candidates.split_first() else { return Ok(()) };
@@ -134,7 +134,7 @@ impl Editor {
         Ok(())
     }
 
-    /// Looks for a part of an earlier line as it is typed. Gives the key that ended that.
+    /// Searches the history while a part of a line is typed. Returns the key that ended the search.
     fn search(&mut self) -> io::Result<Key> {
         let (before, mut part, mut at) = (self.line.text().to_owned(), String::new(), self.at);
         loop {
@@ -165,7 +165,7 @@ fn in_common<'a>(one: &'a str, other: &str) -> &'a str {
     &one[..end]
 }
 
-/// Texts beside each other and below each other.
+/// Arranges texts in columns.
 fn columns(texts: &[&str], width: usize) -> String {
     let widest = texts.iter().map(|text| text.chars().count()).max().unwrap_or(0) + 2;
     let rows: Vec<_> = texts

@@ -1,4 +1,4 @@
-//! Lines for another time: which are kept, and where.
+//! The history of lines, and its file.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::Write;
@@ -10,14 +10,14 @@ use serde_json::Value;
 
 use crate::parse;
 
-/// So many of the last lines are kept.
+/// The number of lines that are kept.
 const MOST: usize = 1000;
 
 /// The lines of this session and of earlier ones.
 #[derive(Default)]
 pub(crate) struct History {
     lines: Vec<String>,
-    /// None where there is no home.
+    /// `None` without a home folder.
     file: Option<PathBuf>,
 }
 
@@ -29,7 +29,7 @@ impl History {
         let surplus = lines.len().saturating_sub(MOST);
         lines.drain(..surplus);
         if let Some(file) = file.as_ref().filter(|_| surplus > MOST) {
-            // Where that fails, it only stays long.
+            // On failure the file only stays long.
             let _ = shorten(file, &lines);
         }
         Self { lines, file }
@@ -39,14 +39,14 @@ impl History {
         &self.lines
     }
 
-    /// Keeps a line, if it may be kept. In the file at once: who is killed has a history too.
+    /// Keeps a line, if it may be kept. It is written at once, as a shell that is killed has a history too.
     pub(crate) fn add(&mut self, line: &str) {
         if line.is_empty() || !may_keep(line) || self.lines.last().is_some_and(|last| last == line)
         {
             return;
         }
         self.lines.push(line.to_owned());
-        // A session without a history is one all the same.
+        // The session works without a history file.
         let _ = self.file.as_ref().map(|file| append(file, line));
     }
 }
@@ -64,7 +64,7 @@ fn shorten(file: &Path, lines: &[String]) -> std::io::Result<()> {
     fs::rename(new, file)
 }
 
-/// The file, in a folder that is made where it is missing; none where there is no home.
+/// The history file; its folder is created. `None` without a home folder.
 fn file() -> Option<PathBuf> {
     let absolute =
         |name| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
@@ -74,7 +74,7 @@ fn file() -> Option<PathBuf> {
     Some(folder.join("history"))
 }
 
-/// Whether a line may be kept: none that a recording would take something out of, or that says so.
+/// Whether a line may be kept. Lines that hold a secret, or begin with a space, may not.
 fn may_keep(line: &str) -> bool {
     let low = line.to_lowercase();
     if low.starts_with(char::is_whitespace) || low.contains("passw") || low.contains("secret") {
@@ -85,7 +85,7 @@ fn may_keep(line: &str) -> bool {
             let json = Value::Object(call.arguments).to_string();
             Redaction::default().apply(&json) == json
         }
-        // What it was meant to be is not known, but it has no such word in it.
+        // A broken line has no such word in it, so it is kept.
         Err(_) => true,
     }
 }

@@ -63,8 +63,7 @@ pub(crate) fn talk(client: Client, options: &Options) -> Result<Outcome, Box<dyn
     }
 }
 
-/// Tells that the connection has ended, when it has: behind the events that came before, and behind what is
-/// being answered.
+/// Reports the connection's end, after the events before it and after the current answer.
 fn tell_the_end(session: &Session, answering: Arc<Mutex<()>>) -> JoinHandle<()> {
     let (client, printer) = (session.client.clone(), session.printer.clone());
     thread::spawn(move || {
@@ -84,7 +83,7 @@ fn welcome(session: &Session) {
     session.printer.line("Tab completes, help helps, Ctrl-D leaves.");
 }
 
-/// What the server knows. One that cannot tell, or takes too long for who types, is typed to all the same.
+/// The server's description of its commands. It is empty if the server has none, or after Ctrl-C.
 fn completion(client: &Client, options: &Options, keyboard: &Keyboard) -> Completion {
     let ask = |name: &'static str| -> Option<Raw> {
         answer(client, Request::new(name), Some(keyboard))?.ok()
@@ -103,7 +102,7 @@ fn completion(client: &Client, options: &Options, keyboard: &Keyboard) -> Comple
     Completion { schema: schema.unwrap_or_default(), ..Completion::default() }
 }
 
-/// From the lines of `help`, which begin with `NAME` or `NAME|SHORT`, and those of `info`.
+/// The human monitor's commands, from the lines of `help` and `info`: they begin with `NAME` or `NAME|SHORT`.
 fn human_commands(ask: impl Fn(&str) -> Option<Raw>) -> Vec<String> {
     let names = |command_line: &str| -> Vec<String> {
         let raw = ask(command_line).filter(|raw| raw.as_bytes().len() <= LONGEST_HELP);

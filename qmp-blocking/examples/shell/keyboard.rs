@@ -1,4 +1,4 @@
-//! Bytes from the keyboard. A thread takes them, so that Ctrl-C is seen while a command runs.
+//! Bytes from the keyboard. A thread reads them, so Ctrl-C is noticed while a command runs.
 
 use std::collections::VecDeque;
 use std::fs::File;
@@ -8,7 +8,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// So much may be typed or pasted ahead; the rest waits in the terminal.
+/// The limit on bytes that are typed ahead. More bytes wait in the terminal.
 const MOST: usize = 1 << 20;
 const CONTROL_C: u8 = 3;
 
@@ -24,7 +24,7 @@ struct Typed {
 }
 
 impl Keyboard {
-    /// Takes what is typed from now on.
+    /// Starts to read the terminal.
     pub(crate) fn listen() -> io::Result<Arc<Self>> {
         let input = File::from(io::stdin().as_fd().try_clone_to_owned()?);
         let keyboard = Arc::new(Self { typed: Mutex::default(), changed: Condvar::new() });
@@ -53,12 +53,12 @@ impl Keyboard {
         }
     }
 
-    /// The next byte; none at the end.
+    /// Waits for the next byte; `None` at the end.
     pub(crate) fn byte(&self) -> Option<u8> {
         self.take(None)
     }
 
-    /// The next byte, if it comes within so long.
+    /// Waits for the next byte, with a timeout.
     pub(crate) fn byte_within(&self, time: Duration) -> Option<u8> {
         self.take(Instant::now().checked_add(time))
     }
@@ -70,12 +70,12 @@ impl Keyboard {
         byte
     }
 
-    /// Whether nothing waits to be taken.
+    /// Whether no byte is left to read.
     pub(crate) fn is_idle(&self) -> bool {
         self.lock().bytes.is_empty()
     }
 
-    /// Whether Ctrl-C is pressed, by now or within so long. What was typed before it is dropped.
+    /// Waits for Ctrl-C, with a timeout. Bytes that were typed before it are dropped.
     pub(crate) fn interrupted_within(&self, time: Duration) -> bool {
         let is_pressed = |typed: &Typed| typed.bytes.contains(&CONTROL_C);
         let mut typed = self.wait(Instant::now().checked_add(time), is_pressed);
@@ -85,7 +85,7 @@ impl Keyboard {
         last.is_some()
     }
 
-    /// Waits until it is enough, or the deadline.
+    /// Waits until the state is enough, or until the deadline.
     fn wait(
         &self,
         deadline: Option<Instant>,

@@ -4,15 +4,15 @@ use std::time::Duration;
 
 use crate::keyboard::Keyboard;
 
-/// So long may the rest of a key's bytes be behind its first.
+/// The time that the rest of a key's bytes may take.
 const PATIENCE: Duration = Duration::from_millis(100);
-/// No key has more.
+/// The limit on the parameters of a key's sequence.
 const LONGEST: usize = 16;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
     Char(char),
-    /// With Ctrl: a small letter, or a sign.
+    /// A small letter or a sign, with Ctrl.
     Control(char),
     Alt(char),
     Enter,
@@ -28,13 +28,13 @@ pub(crate) enum Key {
     End,
     WordLeft,
     WordRight,
-    /// What is pasted comes between these.
+    /// Pasted text follows.
     PasteBegins,
     PasteEnds,
     Unknown,
 }
 
-/// The next key; none at the end.
+/// Waits for the next key; `None` at the end.
 pub(crate) fn next(keyboard: &Keyboard) -> Option<Key> {
     Some(match keyboard.byte()? {
         b'\r' | b'\n' => Key::Enter,

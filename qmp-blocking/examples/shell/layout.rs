@@ -21,13 +21,13 @@ const WORD: &str = "\x1b[33m";
 const PLAIN: &str = "\x1b[0m";
 
 impl Layout {
-    /// Shows a text of JSON that is in parts. It is written as it is read: no part of it is copied.
+    /// Shows JSON that is given in parts. It is written piece by piece, and not copied.
     pub(crate) fn apply<const PARTS: usize>(self, parts: [&str; PARTS]) -> Shown<'_, PARTS> {
         Shown { layout: self, parts }
     }
 }
 
-/// A text of JSON, whose parts end between tokens.
+/// JSON in parts that end between tokens.
 pub(crate) struct Shown<'a, const PARTS: usize> {
     layout: Layout,
     parts: [&'a str; PARTS],
@@ -42,7 +42,7 @@ impl<const PARTS: usize> Display for Shown<'_, PARTS> {
 }
 
 impl<const PARTS: usize> Shown<'_, PARTS> {
-    /// Goes through the tokens, at any depth; what is no JSON comes out as it can.
+    /// Writes the tokens, at any depth. Text that is not JSON is written too.
     fn write(&self, to: &mut dyn Write, indent: bool, colour: bool) -> fmt::Result {
         let mut depth = 0_usize;
         let mut tokens = self.parts.iter().flat_map(|part| Tokens(part)).peekable();
@@ -85,7 +85,7 @@ impl<const PARTS: usize> Shown<'_, PARTS> {
     }
 }
 
-/// Room for so many characters.
+/// A writer that accepts a number of characters.
 struct Room(usize);
 
 impl Write for Room {
@@ -102,7 +102,7 @@ fn new_line(to: &mut dyn Write, depth: usize, indent: bool, otherwise: &str) -> 
     }
 }
 
-/// What a terminal would act on is escaped, as JSON does it.
+/// Control characters and invisible ones are escaped, as JSON escapes them.
 fn paint(to: &mut dyn Write, token: &str, colour: Option<&str>) -> fmt::Result {
     let behind = colour.map_or("", |_| PLAIN);
     write!(to, "{}{}{behind}", colour.unwrap_or(""), printable(token))

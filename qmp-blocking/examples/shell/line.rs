@@ -1,10 +1,10 @@
-//! A line that is being typed.
+//! A line under the cursor.
 
 use std::ops::Range;
 
 use unicode_width::UnicodeWidthChar;
 
-/// A text and a place in it.
+/// A text and a cursor in it.
 #[derive(Default)]
 pub(crate) struct Line {
     text: String,
@@ -16,12 +16,12 @@ impl Line {
         &self.text
     }
 
-    /// Where the cursor is, in bytes.
+    /// The cursor's place, in bytes.
     pub(crate) fn cursor(&self) -> usize {
         self.cursor
     }
 
-    /// Another text, with the cursor at its end.
+    /// Replaces the text, and moves the cursor to its end.
     pub(crate) fn set(&mut self, text: &str) {
         text.clone_into(&mut self.text);
         self.cursor = text.len();
@@ -32,7 +32,7 @@ impl Line {
         self.cursor += text.len();
     }
 
-    /// Puts a text in the place of what is from `start` to the cursor.
+    /// Replaces the text from `start` to the cursor.
     pub(crate) fn replace_from(&mut self, start: usize, text: &str) {
         self.remove(start..self.cursor);
         self.insert(text);
@@ -42,26 +42,26 @@ impl Line {
         self.cursor = place;
     }
 
-    /// Takes out what is there; the cursor is where it was.
+    /// Removes a range, and moves the cursor there.
     pub(crate) fn remove(&mut self, range: Range<usize>) -> String {
         self.cursor = range.start;
         self.text.drain(range).collect()
     }
 
-    /// Where the character before the cursor begins, with what is shown in one place with it.
+    /// The start of the character before the cursor. Accents belong to their letter.
     pub(crate) fn before(&self) -> usize {
         let mut characters = self.text[..self.cursor].char_indices().rev();
         characters.find(|(_, c)| c.width() != Some(0)).map_or(0, |(at, _)| at)
     }
 
-    /// Where the character behind the cursor ends.
+    /// The end of the character at the cursor.
     pub(crate) fn behind(&self) -> usize {
         let mut characters = self.text[self.cursor..].char_indices().skip(1);
         let next = characters.find(|(_, c)| c.width() != Some(0));
         next.map_or(self.text.len(), |(at, _)| self.cursor + at)
     }
 
-    /// Where the word before the cursor begins.
+    /// The start of the word before the cursor.
     pub(crate) fn word_before(&self) -> usize {
         let before = self.text[..self.cursor].trim_end();
         before
@@ -69,7 +69,7 @@ impl Line {
             .map_or(0, |at| at + before[at..].chars().next().map_or(1, char::len_utf8))
     }
 
-    /// Where the word behind the cursor ends.
+    /// The end of the word after the cursor.
     pub(crate) fn word_behind(&self) -> usize {
         let behind = &self.text[self.cursor..];
         let word = behind.trim_start();

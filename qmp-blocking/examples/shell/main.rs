@@ -32,13 +32,13 @@
 //! A number is what it is in JSON. What only looks like one, as the serial 007 or the address 10.0.2.2,
 //! is text; an integer of more than 64 bits, which would be rounded, is refused.
 //!
-//! At a terminal, Tab completes, `help COMMAND` lists what it takes, and Ctrl-C stops waiting for a reply. Several
-//! lines that are pasted are executed one after the other.
+//! At a terminal, Tab completes, `help COMMAND` lists the arguments, and Ctrl-C stops waiting for a reply. Pasted
+//! lines are executed one after the other.
 //!
 //! A transaction may span lines. A line that begins with a space, or seems to hold a password, does
 //! not go into the history, `~/.local/state/qmp-shell/history`.
 //!
-//! What a terminal would act on, in the text of a server or a guest, is shown as JSON escapes it.
+//! In the text of a server or a guest, control characters and invisible ones are escaped, as JSON does it.
 //!
 //! Events are shown as they come. On a terminal, what does not fit into a line is indented; elsewhere each
 //! message is one line. With `-e`, only what the commands return is printed, and the first that fails is
@@ -50,7 +50,7 @@
 //! 0    all went well
 //! 1    the server answered with an error
 //! 2    wrong usage, no connection or a lost one, a command behind quit, output that cannot be written,
-//!      a reply that is not UTF-8 (each byte that is not is shown as \xff)
+//!      a reply that is not UTF-8 (a byte that is not is shown as \xff)
 //! 3    a command was not answered in time, or the server did not end
 //! 141  whoever read the output has left
 //! ```

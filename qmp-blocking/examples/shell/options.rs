@@ -105,7 +105,7 @@ fn read_timeout(text: &str) -> Result<Duration, String> {
         .ok_or_else(|| format!("--timeout takes seconds, as 10 or 0.5, and not {text:?}"))
 }
 
-/// As behind `-qmp`, or as qmp-shell takes it: a path, or HOST:PORT. What can only fail does so at once.
+/// Reads an address as `-qmp` or qmp-shell takes it: a path, or HOST:PORT. One that cannot work is refused.
 fn read_address(text: &str) -> Result<Address, Box<dyn Error>> {
     let address = plain_address(text)?;
     match &address {
@@ -114,7 +114,7 @@ fn read_address(text: &str) -> Result<Address, Box<dyn Error>> {
             Ok(kind) if !kind.is_socket() => {
                 Err(format!("{} is not a socket", path.display()).into())
             }
-            // A word alone may be meant as a host, and a socket that is not there yet has a folder.
+            // A single word may be a host without its port.
             Err(_) if path.as_os_str() == text && !text.contains('/') => Err(format!(
                 "there is no socket {text} here; for a port, it is {text}:PORT, and for a socket that \
                  is still to come, unix:{text}"
@@ -140,7 +140,7 @@ fn plain_address(text: &str) -> Result<Address, Box<dyn Error>> {
     }
 }
 
-/// Whether it may be a name or a number before a port; an IPv6 address is in brackets there.
+/// Whether a text can be the host in HOST:PORT. An IPv6 address is in brackets there.
 fn is_host(text: &str) -> bool {
     !text.contains(['/', ',']) && (!text.contains(':') || text.starts_with('['))
 }

@@ -12,7 +12,7 @@ pub(crate) enum Outcome {
     Failed,
     /// The line makes no sense, or was not sent.
     Misused,
-    /// The reply is no text.
+    /// The reply is not UTF-8.
     Unreadable,
     /// The server did not answer in time, or did not end.
     TimedOut,

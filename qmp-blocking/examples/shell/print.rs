@@ -21,7 +21,7 @@ pub(crate) struct Printer {
     layout: Layout,
     /// Only what commands return, not in their messages; errors go to standard error.
     returns_alone: bool,
-    /// A terminal at which lines are typed; else all goes to standard output.
+    /// The terminal at which lines are typed. Without it, standard output is written.
     screen: Option<Arc<Screen>>,
     /// Why the output goes no further.
     failure: OnceLock<Outcome>,
@@ -42,7 +42,7 @@ impl Printer {
         Self { layout, returns_alone, screen: None, failure: OnceLock::new() }
     }
 
-    /// Lets events pass by a line that is being typed.
+    /// Prints above a line that is being typed.
     pub(crate) fn beside(self, screen: Arc<Screen>) -> Self {
         let layout = Layout { width: self.layout.width.min(terminal::width()), ..self.layout };
         Self { screen: Some(screen), layout, ..self }
@@ -58,7 +58,7 @@ impl Printer {
         self.failure.get().copied().unwrap_or(Outcome::Done)
     }
 
-    /// A command's reply. One that is not UTF-8 is shown as it can be, and is no success.
+    /// Shows a command's reply. A reply that is not UTF-8 is not a success.
     pub(crate) fn returned(&self, returned: &Raw) -> Outcome {
         let json = text_of(returned);
         match self.returns_alone {
@@ -68,7 +68,7 @@ impl Printer {
         match returned.as_str() {
             Ok(_) => Outcome::Done,
             Err(_) => {
-                self.problem("the reply is not UTF-8: each byte that is not is shown as \\xff");
+                self.problem("the reply is not UTF-8: a byte that is not is shown as \\xff");
                 Outcome::Unreadable
             }
         }
@@ -124,7 +124,7 @@ impl Printer {
         complain(format_args!("error: {}", printable(problem)));
     }
 
-    /// What is to be known besides.
+    /// A remark on standard error.
     pub(crate) fn note(&self, note: &str) {
         complain(printable(note));
     }

@@ -1,16 +1,16 @@
 //! The server's own description of its commands: what `query-qmp-schema` returns.
 //!
-//! Types go by number there, since only what is on the wire counts. A server that makes sense has no type that
-//! is a part of itself in more than a few steps; what does not make sense has no members.
+//! Types have numbers for names there, as only the wire counts. A server's description may be hostile, so its size
+//! and its depth are limited.
 
 use std::collections::HashMap;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, IgnoredAny};
 
-/// No description is longer. QEMU 11.1's has 250 KB.
+/// The limit on a description, in bytes. QEMU 11.1's has 250 KB.
 const LONGEST: usize = 2 << 20;
-/// A type is made of others so many steps deep at most.
+/// The limit on variants in variants.
 const DEEPEST: usize = 8;
 
 /// Commands and types, by their names.
@@ -41,7 +41,7 @@ struct Entity {
 struct Part {
     name: Option<String>,
     r#type: Option<String>,
-    /// One that may be left out has a default, `null` mostly.
+    /// An optional member has a default, mostly `null`.
     #[serde(default, rename = "default", deserialize_with = "is_there")]
     optional: bool,
 }
@@ -63,7 +63,7 @@ pub(crate) struct Member<'a> {
     pub(crate) optional: bool,
 }
 
-/// What `guest-info` returns, as far as it counts here.
+/// A part of the return of `guest-info`.
 #[derive(Deserialize)]
 struct Agent {
     supported_commands: Vec<Supported>,
@@ -75,7 +75,7 @@ struct Supported {
 }
 
 impl Schema {
-    /// None where the description makes no sense, or is longer than any server's.
+    /// `None` if the description is too long, or not a description.
     pub(crate) fn new(json: &[u8]) -> Option<Self> {
         let json = Some(json).filter(|json| json.len() <= LONGEST)?;
         let entities: Vec<Entity> = serde_json::from_slice(json).ok()?;
@@ -83,7 +83,7 @@ impl Schema {
         Some(Self { entities: entities.into_iter().map(named).collect() })
     }
 
-    /// From `guest-info`, which says nothing of arguments.
+    /// The commands of `guest-info`, which has no arguments.
     pub(crate) fn of_agent(json: &[u8]) -> Option<Self> {
         let json = Some(json).filter(|json| json.len() <= LONGEST)?;
         let agent: Agent = serde_json::from_slice(json).ok()?;
@@ -113,7 +113,7 @@ impl Schema {
         self.entities.get(actions.kind)?.element_type.as_deref()
     }
 
-    /// The members of an object, those that hang on what is given for another included.
+    /// The members of an object, with those of the variant that is given.
     pub(crate) fn members<'g>(
         &self,
         kind: &str,
@@ -130,17 +130,17 @@ impl Schema {
         members
     }
 
-    /// The member by which an object has more members.
+    /// The member that decides on an object's variant.
     pub(crate) fn tag(&self, kind: &str) -> Option<&str> {
         self.object(kind)?.tag.as_deref()
     }
 
-    /// The values that a type has, if it is one of few.
+    /// The values of an enumeration or a boolean.
     pub(crate) fn values(&self, kind: &str) -> Vec<&str> {
         let types = self.types(kind);
         let values = types.into_iter().flat_map(|entity| match &*entity.meta_type {
             "builtin" if entity.name == "bool" => vec!["false", "true"],
-            // Before QEMU 6.2 there were `values` alone.
+            // Before QEMU 6.2 there were only `values`.
             "enum" if entity.members.is_empty() => entity.values.iter().map(|it| &**it).collect(),
             "enum" => entity.members.iter().filter_map(|it| it.name.as_deref()).collect(),
             _ => Vec::new(),
@@ -148,7 +148,7 @@ impl Schema {
         values.collect()
     }
 
-    /// What a value of this type looks like that is no object.
+    /// The values of a type in words, without objects.
     pub(crate) fn describe(&self, kind: &str) -> String {
         let scalars = self.types(kind).into_iter().filter(|entity| entity.meta_type != "object");
         let shown = scalars.map(|entity| match &*entity.meta_type {
@@ -173,7 +173,7 @@ impl Schema {
         self.types(kind).into_iter().find(|entity| entity.meta_type == "object")
     }
 
-    /// A type; or those of which an alternate is one. No alternate is one of others.
+    /// A type, or the types of an alternate. An alternate does not have alternates.
     fn types(&self, kind: &str) -> Vec<&Entity> {
         let Some(entity) = self.entities.get(kind) else { return Vec::new() };
         match &*entity.meta_type {

@@ -1,4 +1,4 @@
-//! The line that is being typed, at the bottom of a terminal, and what is shown above it.
+//! The line at the bottom of a terminal, and the text above it.
 
 use std::fmt::Display;
 use std::io::{self, BufWriter, Write};
@@ -10,18 +10,18 @@ use unicode_width::UnicodeWidthChar;
 use crate::line::Line;
 use crate::terminal;
 
-/// A terminal shows what is between these at once.
+/// A terminal shows the text between these two at once.
 const BEGIN: &str = "\x1b[?2026h";
 const END: &str = "\x1b[?2026l";
 
-/// Threads may share it.
+/// The bottom of a terminal. Threads may share it.
 #[derive(Default)]
 pub(crate) struct Screen {
-    /// None while no line is being typed.
+    /// `None` between two lines.
     shown: Mutex<Option<Shown>>,
 }
 
-/// What is shown of a line, and where on the screen, seen from its beginning.
+/// A line as it is shown. Its places count from the start of its first row.
 #[derive(Clone, Default, PartialEq)]
 struct Shown {
     text: String,
@@ -36,7 +36,7 @@ struct Place {
 }
 
 impl Screen {
-    /// Shows a line behind a prompt.
+    /// Draws a prompt and a line.
     pub(crate) fn draw(&self, prompt: &str, line: &Line) -> io::Result<()> {
         let mut shown = self.lock();
         let new = Shown::new(prompt, line, terminal::width());
@@ -53,7 +53,7 @@ impl Screen {
         output.flush()
     }
 
-    /// The line is finished: what is shown from now on stands below it.
+    /// Finishes the line. The next output is below it.
     pub(crate) fn finish(&self) -> io::Result<()> {
         let Some(shown) = self.lock().take() else { return Ok(()) };
         let mut output = io::stdout().lock();
@@ -61,7 +61,7 @@ impl Screen {
         output.flush()
     }
 
-    /// Shows a text that ends with its line. A line that is being typed stays below it.
+    /// Prints a text and a line end, above the line that is being typed.
     pub(crate) fn print(&self, text: impl Display) -> io::Result<()> {
         let shown = self.lock();
         let mut output = BufWriter::new(io::stdout().lock());
@@ -88,27 +88,27 @@ impl Shown {
         Self { text, end, cursor }
     }
 
-    /// Whether it is the other with a character more at the end of its row.
+    /// Whether it is the other line with one more character at the end of the same row.
     fn goes_on_from(&self, other: &Self) -> bool {
         let at_the_end = self.cursor == self.end && other.cursor == other.end;
         let more = self.text.strip_prefix(&other.text).map_or(0, |more| more.chars().count());
         at_the_end && self.end.row == other.end.row && more == 1
     }
 
-    /// What shows it, from the beginning of a line.
+    /// The output that draws it from the start of a row.
     fn drawn(&self) -> String {
-        // A terminal goes on to the next line only with the next character.
+        // After the last column, a terminal moves to the next row only with the next character.
         let line_end = if self.end.column == 0 && self.end.row > 0 { "\n" } else { "" };
         format!("{}{line_end}{}", self.text, go(self.end, self.cursor))
     }
 }
 
-/// What takes a line from the screen. The cursor is then where it began.
+/// The output that erases a line. It leaves the cursor at the line's start.
 fn erase(shown: &Shown) -> String {
     format!("{}\x1b[J", go(shown.cursor, Place::default()))
 }
 
-/// What moves the cursor.
+/// The output that moves the cursor.
 fn go(from: Place, to: Place) -> String {
     if from == to {
         return String::new();
@@ -122,7 +122,7 @@ fn go(from: Place, to: Place) -> String {
     format!("{rows}\r{columns}")
 }
 
-/// Where the cursor is behind a text.
+/// The place of the cursor after a text.
 fn place(text: &str, width: usize) -> Place {
     let mut place = Place::default();
     for wide in text.chars().filter_map(UnicodeWidthChar::width) {

@@ -27,7 +27,7 @@ pub(crate) fn is_command(line: &[u8]) -> bool {
 pub(crate) struct Session {
     pub(crate) client: Client,
     pub(crate) printer: Arc<Printer>,
-    /// What Ctrl-C comes from, where somebody types.
+    /// The source of Ctrl-C, at a terminal.
     keyboard: Option<Arc<Keyboard>>,
     hmp: bool,
     agent: bool,
@@ -71,7 +71,7 @@ impl Session {
         }
     }
 
-    /// Lets Ctrl-C end the wait for a reply.
+    /// Makes Ctrl-C end the wait for a reply.
     pub(crate) fn interruptible(self, keyboard: Arc<Keyboard>) -> Self {
         Self { keyboard: Some(keyboard), ..self }
     }
@@ -182,7 +182,7 @@ impl Session {
         }
     }
 
-    /// A command whose success has no reply, as a rule: nothing is shown that the agent did not say.
+    /// Sends a command whose success has no reply. Nothing is shown as a reply that the agent did not send.
     fn send_without_reply(
         &mut self,
         request: Request<Option<Map<String, Value>>, OwnedFd>,
@@ -190,17 +190,15 @@ impl Session {
         let limit = SILENCE.min(self.last_wait);
         let client = self.client.with_timeout(limit);
         let outcome = answer::answer(&client, request.no_reply(), self.keyboard.as_deref());
-        // Where it was silent, its next session is begun with the next command.
+        // After a silent success no reply is owed, only a new session.
         self.settle(true);
         match outcome.map(|outcome| outcome.and_then(|ended| Ok(ended.parse::<NoReply>()?))) {
             Some(Ok(ended)) => {
                 self.printer.note(&match ended {
                     NoReply::Returned => "done".to_owned(),
-                    NoReply::Closed => {
-                        "sent; then the agent's end of the connection was closed".to_owned()
-                    }
+                    NoReply::Closed => "sent; then the agent closed the connection".to_owned(),
                     NoReply::Deadline => {
-                        format!("sent; no error came in {limit:?}, so it is done, or goes on")
+                        format!("sent; the agent reported no error in {limit:?}")
                     }
                 });
                 Outcome::Done
@@ -211,7 +209,7 @@ impl Session {
     }
 
     fn interrupted(&self) -> Outcome {
-        self.printer.problem("no longer waited for: the command may have run, or may run yet");
+        self.printer.problem("stopped waiting: the command may have run, or may still run");
         Outcome::TimedOut
     }
 

@@ -8,11 +8,11 @@ use rustix::termios::{
     tcsetattr,
 };
 
-/// A terminal marks what is pasted, so that a tab in it is no key.
+/// Makes a terminal mark pasted text, so that a tab in it is not a key.
 const MARK_PASTES: &str = "\x1b[?2004h";
 const MARK_NO_PASTES: &str = "\x1b[?2004l";
 
-/// Keys come one by one, are not echoed, and Ctrl-C is one of them, until this is dropped.
+/// A terminal's mode for line editing: no echo, no line buffering, and Ctrl-C is a key. Dropping it restores the mode.
 pub(crate) struct KeyMode {
     before: Termios,
     keys: Termios,
@@ -33,7 +33,7 @@ impl KeyMode {
         Ok(mode)
     }
 
-    /// Stops this program, as Ctrl-Z does, until it is told to go on.
+    /// Stops this program as Ctrl-Z does, until SIGCONT.
     pub(crate) fn suspend(&self) -> io::Result<()> {
         self.leave()?;
         kill_current_process_group(Signal::TSTP)?;
@@ -53,7 +53,7 @@ impl KeyMode {
 
 impl Drop for KeyMode {
     fn drop(&mut self) {
-        // A terminal that is gone has no modes.
+        // The terminal may be gone.
         let _ = self.leave();
     }
 }
@@ -64,7 +64,7 @@ fn write(text: &str) -> io::Result<()> {
     output.flush()
 }
 
-/// How many characters a line has.
+/// The number of columns.
 pub(crate) fn width() -> usize {
     let columns = tcgetwinsize(io::stdout()).map_or(0, |size| size.ws_col);
     if columns == 0 { 80 } else { columns.into() }

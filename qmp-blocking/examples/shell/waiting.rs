@@ -1,4 +1,4 @@
-//! Telling that a server is waited for, which else would be silence.
+//! A message while the shell waits for a server.
 
 use std::io::{self, IsTerminal};
 use std::sync::mpsc::{self, RecvTimeoutError, Sender};
@@ -9,12 +9,12 @@ use qmp_blocking::Address;
 
 use crate::print::complain;
 
-/// A server that is there answers sooner.
+/// A running server answers sooner.
 const SOON: Duration = Duration::from_secs(1);
-/// How long is waited where nobody says otherwise.
+/// The builder's default deadline.
 const LIMIT: Duration = Duration::from_secs(10);
 
-/// Tells a person what is waited for, unless this is dropped soon.
+/// Names the address on standard error after a second, unless the result is dropped before.
 pub(crate) fn tell(address: &Address, limit: Option<Duration>) -> Sender<()> {
     let (connected, waited) = mpsc::channel();
     let text =

@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn c22_what_a_client_said_instead_does_nothing_to_a_terminal() {
+    fn c22_a_mismatch_does_nothing_to_a_terminal() {
         let mismatch = Mismatch { line: 1, expected: "{}".into(), got: "\u{1b}[2J\u{202e}".into() };
         let text = r"line 1 of the trace: expected {}, got \u001b[2J\u202e";
         assert_eq!(mismatch.to_string(), text);
