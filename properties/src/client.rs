@@ -22,6 +22,7 @@ pub struct Program {
 pub struct Choices {
     /// It speaks to a guest agent.
     pub agent: bool,
+    /// Out-of-band execution is asked for; a guest agent echoes ids.
     pub oob: bool,
     pub descriptors: bool,
     pub window: Option<u8>,

@@ -99,7 +99,7 @@ proptest! {
 #[test]
 fn the_programs_bring_it_about() {
     bring_about(false, 300, 22);
-    bring_about(true, 600, 11);
+    bring_about(true, 600, 12);
 }
 
 fn bring_about(agent: bool, programs: usize, kinds: usize) {

@@ -143,6 +143,30 @@ impl Line {
     /// Sends what can be sent now. What does not fit is the next reader's to send, or the background
     /// thread's.
     pub(crate) fn flush(&self) {
+        if self.hub.reads_first() {
+            // A thread that reads finds what is there itself.
+            let mut visit = Visit { line: self, buffer: self.turns.take_if_free(), parked: false };
+            if let Some(buffer) = &mut visit.buffer {
+                self.drop_what_came(buffer);
+            }
+        }
+        self.send();
+    }
+
+    /// Reads what a guest agent sent unasked, which is dropped, before a command goes out.
+    fn drop_what_came(&self, buffer: &mut ReadBuffer) {
+        while self.hub.reads_first() {
+            match rustix::net::recv(&self.socket, &mut *buffer.bytes, RecvFlags::DONTWAIT) {
+                Ok((length, _)) if length > 0 => {
+                    self.hub.receive(Received::Bytes(&buffer.bytes[..length]));
+                }
+                // The next read finds the same.
+                _ => return,
+            }
+        }
+    }
+
+    fn send(&self) {
         self.turns.sends();
         let socket = self.socket.as_fd();
         match self.hub.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
@@ -237,7 +261,9 @@ impl Line {
         match rustix::net::recv(&self.socket, &mut *buffer.bytes, flags).map_err(io::Error::from) {
             Ok((0, _)) => self.receive(Received::Eof),
             Ok((length, _)) => {
-                self.receive(Received::Bytes(&buffer.bytes[..length]));
+                let open = self.hub.receive(Received::Bytes(&buffer.bytes[..length]));
+                self.drop_what_came(buffer);
+                self.go_on(open);
                 buffer.fit(length);
             }
             Err(error) => match error.kind() {
@@ -247,12 +273,15 @@ impl Line {
         }
     }
 
-    /// A reply may have made room for more commands, and anything may have ended the connection.
     fn receive(&self, received: Received<'_>) {
-        if self.hub.receive(received) {
-            self.flush();
-        } else {
-            self.finish();
+        self.go_on(self.hub.receive(received));
+    }
+
+    /// A reply may have made room for more commands, and anything may have ended the connection.
+    fn go_on(&self, open: bool) {
+        match open {
+            true => self.send(),
+            false => self.finish(),
         }
     }
 

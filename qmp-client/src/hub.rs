@@ -175,6 +175,12 @@ impl Hub {
         subscription
     }
 
+    /// Whether to [`receive`](Self::receive) what is there before the next [`flush`](Self::flush): see
+    /// [`Connection::reads_first`].
+    pub fn reads_first(&self) -> bool {
+        self.agent && self.lock().connection.reads_first()
+    }
+
     /// As long as a guest agent's session is waited for: when to call [`ask_again`](Self::ask_again),
     /// which is [`ASK_AGAIN`] after the last time.
     pub fn ask_again_at(&self) -> Option<Instant> {

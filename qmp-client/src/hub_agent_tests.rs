@@ -35,9 +35,9 @@ fn syncing() -> Arc<Hub> {
 /// Answers what a session begins with.
 fn synchronise(hub: &Hub) {
     let sent = take(hub);
-    let number: String =
-        sent.iter().rev().filter(|b| b.is_ascii_digit()).map(|b| *b as char).collect();
-    let number: String = number.chars().rev().collect();
+    let text = String::from_utf8_lossy(&sent);
+    let number = text.split(|char: char| !char.is_ascii_digit()).rfind(|part| !part.is_empty());
+    let number = number.expect("a number");
     assert!(sent.starts_with(b"\xff"), "{}", sent.escape_ascii());
     hub.receive(Received::Bytes(b"late\xff"));
     assert!(hear(hub, &format!("{{\"return\": {number}}}\n")));

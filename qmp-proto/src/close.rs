@@ -116,7 +116,8 @@ pub enum Violation {
         /// The limit.
         limit: usize,
     },
-    /// An error without an id came while several commands were in flight: to guess would be worse.
+    /// An error without an id came, which may be that of any of several commands in flight, or, from a guest
+    /// agent that echoes ids, of anything that it could not read: to guess would be worse.
     UnattributableError(CommandError),
 }
 
@@ -210,7 +211,7 @@ impl fmt::Display for Violation {
                 write!(f, "more than {limit} greetings came, and no reply to qmp_capabilities")
             }
             Self::UnattributableError(error) => {
-                write!(f, "an error without an id, while several commands wait: {error}")
+                write!(f, "an error without an id, which any command may have caused: {error}")
             }
         }
     }

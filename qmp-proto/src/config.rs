@@ -24,8 +24,9 @@ pub enum Dialect {
     /// at a time. What it was told before by others is not forgotten when they leave, so a session
     /// begins with a `guest-sync-delimited`, and begins anew after a command that was given up.
     ///
-    /// Commands go out without ids: an agent of before QEMU 2.12 refuses one that has any. As one is
-    /// in flight at a time, the next reply is its own.
+    /// Commands have ids if the agent echoes that of the session's beginning, as QEMU's does from 4.0 on:
+    /// then no reply is taken for another's. Of an older agent the next reply is taken for that of the one command
+    /// in flight, so it must not send any unasked.
     GuestAgent,
 }
 

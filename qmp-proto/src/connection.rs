@@ -10,6 +10,7 @@ use crate::command::{CommandId, Request};
 use crate::config::{Config, Dialect};
 use crate::encode::Prepared;
 use crate::error::{ExecuteError, Refusal};
+use crate::evidence::Evidence;
 use crate::framer::Framer;
 use crate::message::Greeting;
 use crate::negotiation::Negotiation;
@@ -53,6 +54,10 @@ pub struct Connection<F = Infallible> {
     pub(crate) sync: Sync,
     pub(crate) told_ready: bool,
     pub(crate) negotiation: Negotiation,
+    /// What came before `Ready` in place of what was awaited.
+    pub(crate) evidence: Option<Evidence>,
+    /// How far commands had gone out when the message that is being received began to come.
+    pub(crate) message_began: u64,
     pub(crate) next_id: u64,
     pub(crate) in_band: Queue<F>,
     pub(crate) out_of_band: Queue<F>,
@@ -88,8 +93,10 @@ impl<F> Connection<F> {
             sync: Sync::default(),
             told_ready: false,
             negotiation: Negotiation::new(handshake),
+            evidence: None,
+            message_began: 0,
             // QEMU reads a command byte by byte, at some 7 µs each: short ids are the fastest. A guest
-            // agent's are the numbers of its sessions, and never sent as ids.
+            // agent may still send replies to ids of an earlier client's, so its ids are no small ones.
             next_id: if agent { handshake + 1 } else { 1 },
             in_band: Queue::new(config.dialect),
             out_of_band: Queue::new(config.dialect),
@@ -103,7 +110,7 @@ impl<F> Connection<F> {
             config,
         };
         if agent {
-            connection.synchronise();
+            connection.begin_session();
         }
         connection
     }
@@ -290,6 +297,21 @@ impl<F> Connection<F> {
     /// What the server said first, once it has.
     pub fn greeting(&self) -> Option<&Greeting> {
         self.greeting.as_ref()
+    }
+
+    /// What came in place of what this connection waits for, as long as it is not ready: the last that
+    /// could be read, or else how many bytes came. `None` if nothing did, and once it is ready.
+    ///
+    /// It names the cause where the wait ends in vain.
+    pub fn evidence(&self) -> Option<Evidence> {
+        match self.phase {
+            Phase::Syncing => self.evidence_of_agent(),
+            Phase::Greeting | Phase::Negotiating => {
+                let bytes = (self.opening.undecided() + self.framer.unfinished()) as u64;
+                self.evidence.clone().or((bytes > 0).then_some(Evidence::Noise(bytes)))
+            }
+            _ => None,
+        }
     }
 
     /// Which of QEMU's servers is spoken to.

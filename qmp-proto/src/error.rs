@@ -14,7 +14,7 @@ use core::{error::Error, fmt};
 use crate::close::CloseReason;
 use crate::decode::DecodeError;
 use crate::object;
-use crate::printable::printable;
+use crate::printable::{cut, printable};
 
 /// Why a request was not accepted. Nothing was sent, and the connection is as it was.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,10 +102,16 @@ pub enum ExecuteError {
 pub struct CommandError {
     /// The error's class.
     pub class: ErrorClass,
-    /// A text for people, in English. It may change between versions. It is the unfiltered text of the server or
-    /// the guest: show it through [`printable`], as this error's `Display` does.
+    /// A text for people, in English. It may change between versions.
+    ///
+    /// It is the unfiltered text of the server or the guest, cut off after 64 KiB: show it through [`printable`], as this
+    /// error's `Display` does.
     pub desc: Arc<str>,
 }
+
+/// More of a text is not kept.
+const LONGEST: usize = 64 << 10;
+const SHORT: usize = 256;
 
 /// The class of a [`CommandError`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -137,18 +143,32 @@ impl CommandError {
         Self::new(ErrorClass::GenericError, desc)
     }
 
+    /// The same error, as a short text.
+    pub(crate) fn shortened(&self) -> Self {
+        let class = match &self.class {
+            ErrorClass::Other(name) => ErrorClass::Other(cut(name, SHORT).into()),
+            class => class.clone(),
+        };
+        let desc = match cut(&self.desc, SHORT) {
+            desc if desc.len() == self.desc.len() => self.desc.clone(),
+            desc => [desc, "…"].concat().into(),
+        };
+        Self { class, desc }
+    }
+
     /// Reads the value of a reply's `error`, if it is an object. A text in it that cannot be decoded
     /// is taken as it stands: the reply is an error all the same.
     pub(crate) fn read(json: &[u8]) -> Option<Self> {
         if let Some(desc) = usual_desc(json) {
-            return Some(Self::generic(desc));
+            return Some(Self::generic(cut(desc, LONGEST)));
         }
         let mut error = Self::default();
         object::for_each_member(json, &mut |name, value| {
-            let text = || object::string(value).unwrap_or_else(|| String::from_utf8_lossy(value));
+            let undecoded = || String::from_utf8_lossy(&value[..value.len().min(LONGEST)]);
+            let text = || object::string(value).unwrap_or_else(undecoded);
             match name {
-                b"class" => error.class = ErrorClass::from(&*text()),
-                b"desc" => error.desc = text().into(),
+                b"class" => error.class = ErrorClass::from(cut(&text(), LONGEST)),
+                b"desc" => error.desc = cut(&text(), LONGEST).into(),
                 _ => {}
             }
         })?;

@@ -47,6 +47,11 @@ impl Framer {
         !self.buffer.is_empty() && !self.ended
     }
 
+    /// How many bytes have come of an object whose end has not.
+    pub(crate) fn unfinished(&self) -> usize {
+        if self.ended { 0 } else { self.buffer.len() }
+    }
+
     /// Takes one object from the front of `input`, or all of `input` where none ends in it.
     ///
     /// After an error the framer must not be used again.
@@ -148,8 +153,7 @@ impl Framer {
 /// The length alone of what has come: it may hold secrets.
 impl fmt::Debug for Framer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let unfinished = if self.ended { 0 } else { self.buffer.len() };
-        write!(f, "Framer({unfinished} bytes of an unfinished message)")
+        write!(f, "Framer({} bytes of an unfinished message)", self.unfinished())
     }
 }
 

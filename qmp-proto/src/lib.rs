@@ -20,7 +20,8 @@
 //!   [`NotSent`](ExecuteError::NotSent) (safe to try again) or as
 //!   [`Unanswered`](ExecuteError::Unanswered) (may have run).
 //! - **Nobody is given another's reply.** Ids are this connection's alone, a reply with an unknown
-//!   id is a [`Stray`], and what QEMU would answer without an id is refused before it is sent.
+//!   id is a [`Stray`], and what QEMU would answer without an id is refused before it is sent. A guest
+//!   agent that does not echo ids is the exception: see [`Dialect::GuestAgent`].
 //! - **The order rules of real servers** are kept: how many commands may be in flight beside an
 //!   out-of-band one, one descriptor at a time, not a byte behind `quit`.
 //!
@@ -130,6 +131,7 @@ mod encode;
 mod error;
 mod event;
 pub mod events;
+mod evidence;
 mod framer;
 pub mod guest_commands;
 pub mod guide;
@@ -165,6 +167,7 @@ pub use decode::{DecodeError, DecodeErrorKind};
 pub use encode::Prepared;
 pub use error::{CommandError, ErrorClass, ExecuteError, JsonFault, Refusal};
 pub use event::{Event, Timestamp, TypedEvent};
+pub use evidence::Evidence;
 pub use message::{Greeting, Version, VersionTriple};
 pub use no_reply::NoReply;
 pub use output::{Cancelled, Output, Stray};

@@ -45,6 +45,11 @@ impl Opening {
         Ok(())
     }
 
+    /// How many bytes have come that do not tell yet who speaks.
+    pub(crate) fn undecided(&self) -> usize {
+        self.length
+    }
+
     /// The verdict where the stream ends before it was decided.
     pub(crate) fn at_eof(&self) -> Result<(), NotQmp> {
         match self.seen[..self.length] {

@@ -93,6 +93,15 @@ fn escape_first<'a>(text: &'a str, f: &mut fmt::Formatter<'_>) -> Result<&'a str
     Ok(rest.as_str())
 }
 
+/// A text, cut off after so many bytes at most.
+pub(crate) fn cut(text: &str, most: usize) -> &str {
+    let mut end = most.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
 impl fmt::Debug for Printable<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_char('"')?;
@@ -154,5 +163,11 @@ mod tests {
         assert!(
             serde_json::from_str::<serde_json::Value>(&printable(b"\"\xff\"").to_string()).is_err()
         );
+    }
+
+    #[test]
+    fn c22_a_text_is_cut_between_characters() {
+        assert_eq!((cut("ab", 2), cut("ab", 1), cut("", 3)), ("ab", "a", ""));
+        assert_eq!((cut("äöü", 3), cut("äöü", 4), cut("ä", 1)), ("ä", "äö", ""));
     }
 }

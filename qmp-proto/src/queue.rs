@@ -14,8 +14,7 @@ use crate::error::Refusal;
 /// Commands in the order in which they were asked for. Their texts stand in one buffer, so that
 /// many of them go out in one write.
 pub(crate) struct Queue<F> {
-    /// Whether commands go out with their ids.
-    numbered: bool,
+    dialect: Dialect,
     text: Vec<u8>,
     /// What stands before this in `text` was taken already.
     head: usize,
@@ -40,12 +39,8 @@ pub(crate) struct Queued<F> {
 
 impl<F> Queue<F> {
     pub(crate) fn new(dialect: Dialect) -> Self {
-        Self::empty(dialect == Dialect::Qmp)
-    }
-
-    fn empty(numbered: bool) -> Self {
         let (text, commands) = (Vec::new(), VecDeque::new());
-        Self { numbered, text, head: 0, commands, live: 0, live_bytes: 0 }
+        Self { dialect, text, head: 0, commands, live: 0, live_bytes: 0 }
     }
 
     pub(crate) fn commands(&self) -> usize {
@@ -91,18 +86,28 @@ impl<F> Queue<F> {
         self.finish(start, command);
     }
 
-    /// Ends the command whose text begins at `start`.
+    /// Ends the command whose text begins at `start`. Whether a guest agent gets its id is decided only
+    /// when the command is claimed, so its text has no end before that.
     fn finish(&mut self, start: usize, mut command: Queued<F>) {
-        let id = self.numbered.then_some(command.id);
-        encode::finish(&mut self.text, id, command.quit);
+        if self.dialect == Dialect::Qmp {
+            encode::finish(&mut self.text, Some(command.id), command.quit);
+        }
         command.length = self.text.len() - start;
         self.live += 1;
         self.live_bytes += command.length;
         self.commands.push_back(command);
     }
 
-    /// Moves the first command's text to the end of `wire`.
-    pub(crate) fn pop_into(&mut self, wire: &mut Vec<u8>) -> Option<Queued<F>> {
+    /// Moves the first command's text to the end of `wire`. A guest agent that echoes ids gets one.
+    pub(crate) fn pop_into(&mut self, wire: &mut Vec<u8>, echoes: bool) -> Option<Queued<F>> {
+        let command = self.pop_text_into(wire)?;
+        if self.dialect == Dialect::GuestAgent {
+            encode::finish(wire, echoes.then_some(command.id), command.quit);
+        }
+        Some(command)
+    }
+
+    fn pop_text_into(&mut self, wire: &mut Vec<u8>) -> Option<Queued<F>> {
         let command = self.commands.pop_front()?;
         self.live -= 1;
         self.live_bytes -= command.length;
@@ -134,7 +139,7 @@ impl<F> Queue<F> {
 
     /// Takes all commands out; gives their ids.
     pub(crate) fn clear(&mut self) -> impl Iterator<Item = u64> + use<F> {
-        let commands = core::mem::replace(self, Self::empty(self.numbered)).commands;
+        let commands = core::mem::replace(self, Self::new(self.dialect)).commands;
         commands.into_iter().filter(|command| !command.withdrawn).map(|command| command.id)
     }
 

@@ -5,6 +5,7 @@ use crate::command::CommandId;
 use crate::connection::Connection;
 use crate::error::{CommandError, ExecuteError};
 use crate::event::Event;
+use crate::evidence::Evidence;
 use crate::message::{Message, Reply, ReplyId};
 use crate::no_reply::NoReply;
 use crate::output::{Output, Stray};
@@ -15,7 +16,13 @@ use crate::window::Flight;
 impl<F> Connection<F> {
     /// Reads messages until the bytes, or the connection, come to an end.
     pub(crate) fn receive(&mut self, mut input: &[u8]) {
+        if !self.framer.mid_message() {
+            self.message_began = self.wire.position();
+        }
         loop {
+            if self.phase == Phase::Ready && self.drops_unasked(input) {
+                break;
+            }
             match self.phase {
                 Phase::Greeting | Phase::Negotiating | Phase::Ready | Phase::Closing => {}
                 Phase::Syncing => match self.sync.read(input) {
@@ -23,7 +30,10 @@ impl<F> Connection<F> {
                         input = behind;
                         self.synchronised();
                     }
-                    None => break,
+                    None => {
+                        self.ask_without_id_if_refused();
+                        break;
+                    }
                 },
                 Phase::OutOfStep | Phase::Closed => break,
             }
@@ -35,11 +45,13 @@ impl<F> Connection<F> {
                 Ok(None) => break,
                 Err(violation) => self.violation(violation),
             }
+            self.message_began = self.wire.position();
         }
     }
 
     /// Each outcome is in the table of [`Phase`].
     fn handle_message(&mut self, message: Message) {
+        self.note_evidence(&message);
         match message {
             Message::Greeting(greeting) => self.negotiate(greeting),
             Message::Reply(reply) => match self.phase {
@@ -50,6 +62,22 @@ impl<F> Connection<F> {
             },
             // QEMU sends events to whoever is connected, now and then before the greeting.
             Message::Event(event) => self.handle_event(event),
+        }
+    }
+
+    /// Before the greeting anything else is evidence, and before the reply to `qmp_capabilities` an error.
+    fn note_evidence(&mut self, message: &Message) {
+        let is_it = match message {
+            Message::Greeting(_) => false,
+            Message::Event(_) => self.phase == Phase::Greeting,
+            Message::Reply(reply) => match self.phase {
+                Phase::Greeting => true,
+                Phase::Negotiating => reply.outcome.is_err(),
+                _ => false,
+            },
+        };
+        if is_it {
+            Evidence::keep(&mut self.evidence, Evidence::of(message));
         }
     }
 
@@ -86,20 +114,32 @@ impl<F> Connection<F> {
         }
     }
 
-    /// A guest agent answers the one command that it has begun to get, and without an id, as that had
-    /// none.
+    /// A guest agent answers the one command that it has begun to get: with its id, or, if the agent
+    /// echoes none, without one, by a reply that did not begin to come before.
     fn handle_reply_of_agent(&mut self, reply: Reply) {
-        match (&reply.id, self.window.two_begun(self.wire.position())) {
-            (ReplyId::Absent, [Some(id), _]) => {
-                let success = reply.outcome.is_ok();
-                if let Some(flight) = self.window.leave(id, success) {
-                    self.settle(flight, reply.outcome);
-                }
-                if !success {
+        let echoes = self.sync.echoes_ids();
+        match (reply.id, reply.outcome, self.window.two_begun(self.message_began)) {
+            (ReplyId::Number(id), outcome, [Some(ours), _]) if echoes && id == ours => {
+                self.settle_with(ours, outcome);
+            }
+            // It could not read something, which may have been the command.
+            (ReplyId::Absent, Err(error), [Some(_), _]) if echoes => {
+                self.violation(Violation::UnattributableError(error));
+            }
+            (ReplyId::Absent, outcome, [Some(ours), _]) if !echoes => {
+                let failed = outcome.is_err();
+                self.settle_with(ours, outcome);
+                if failed {
                     self.fall_out_of_step();
                 }
             }
-            _ => self.stray(reply),
+            (id, outcome, _) => self.stray(Reply { id, outcome }),
+        }
+    }
+
+    fn settle_with(&mut self, id: u64, outcome: Result<Raw, CommandError>) {
+        if let Some(flight) = self.window.leave(id, outcome.is_ok()) {
+            self.settle(flight, outcome);
         }
     }
 

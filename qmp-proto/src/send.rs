@@ -78,7 +78,7 @@ impl<F> Connection<F> {
             return false;
         };
         let start = self.wire.end();
-        let Some(command) = queue.pop_into(self.wire.text()) else {
+        let Some(command) = queue.pop_into(self.wire.text(), self.sync.echoes_ids()) else {
             return false;
         };
         self.window.enter(&command, start..self.wire.end());

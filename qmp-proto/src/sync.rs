@@ -7,11 +7,18 @@
 //! that comes before is dropped unread, half a string included, and so is whatever follows a 0xFF and
 //! is not the answer with our number.
 //!
-//! The same is done where a command in flight is given up. The agent runs one command at a time, so the
-//! reply that nobody wants any more comes before the answer, and is dropped with the rest. And it is
-//! done after an error: an agent that cannot read what it gets, as its predecessor got the first half of
-//! it, gives several, of which the second would be taken for an answer to the next command. There it
-//! waits for the next command: who leaves instead leaves no answer unread, of which an agent may die.
+//! The question has the number as its id too. An agent that echoes it, as QEMU's does from 4.0 on, gets
+//! an id with each command of the session, and a reply with another id, or without one, is nobody's.
+//! Agents before 2.12 refuse a command with an id: they are asked without one as well. From an agent
+//! without ids the next reply is the one that answers, so what comes while no command is in flight is dropped, and
+//! a new session begins before the next command.
+//!
+//! A new session also begins where a command in flight is given up. The agent runs one command at a time, so the
+//! reply that nobody wants any more comes before the answer, and is dropped with the rest. And it
+//! begins after an error of an agent without ids: one that cannot read what it gets, as its predecessor
+//! got the first half of it, gives several, of which the second would be taken for an answer to the next
+//! command. There it waits for the next command: who leaves instead leaves no answer unread, of which an
+//! agent may die.
 //!
 //! And it is done where what comes cannot be read: others may write to the same serial line.
 
@@ -24,8 +31,9 @@ use crate::config::Dialect;
 use crate::connection::Connection;
 use crate::encode;
 use crate::error::ExecuteError;
+use crate::evidence::{Evidence, Overheard};
 use crate::framer::Framer;
-use crate::message::Message;
+use crate::message::{Message, Reply, ReplyId};
 use crate::output::Output;
 use crate::state::{Phase, Trigger};
 
@@ -42,10 +50,24 @@ pub(crate) struct Sync {
     /// The number that the answer has to bear, and the first one since the session was lost.
     number: u64,
     first: u64,
+    /// The last number that was sent as an id too.
+    id: u64,
+    /// That id came back.
+    echoed: bool,
     /// Reads what follows a 0xFF, until it is known what it is.
     candidate: Option<Framer>,
     /// An answer to an earlier question came: the agent is slow, and the last answer will come too.
     alive: bool,
+    /// What else came.
+    overheard: Overheard,
+}
+
+/// How a session is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Question {
+    WithId,
+    /// With an id, and then without one, for an agent that does not answer the first.
+    Both,
 }
 
 impl Sync {
@@ -53,17 +75,20 @@ impl Sync {
     pub(crate) fn read<'a>(&mut self, mut input: &'a [u8]) -> Option<&'a [u8]> {
         loop {
             let delimiter = memchr(DELIMITER, input);
-            let (mut part, rest) = input.split_at(delimiter.unwrap_or(input.len()));
-            if self.is_answered_in(&mut part) {
-                return Some(&input[input.len() - rest.len() - part.len()..]);
+            let (part, rest) = input.split_at(delimiter.unwrap_or(input.len()));
+            let mut left = part;
+            if self.is_answered_in(&mut left) {
+                return Some(&input[input.len() - rest.len() - left.len()..]);
             }
+            self.overheard.hear(part);
             delimiter?;
+            self.overheard.hear(&rest[..1]);
             input = &rest[1..];
             self.candidate = Some(Framer::new(LONGEST, DEEPEST));
         }
     }
 
-    /// Whether `part`, in which there is no 0xFF, ends the answer; takes it off then.
+    /// Whether `part`, in which there is no 0xFF, ends the last answer; takes it off then.
     fn is_answered_in(&mut self, part: &mut &[u8]) -> bool {
         let Some(candidate) = &mut self.candidate else { return false };
         let message = match candidate.next(part) {
@@ -72,12 +97,16 @@ impl Sync {
             Err(violation) => Err(violation),
         };
         self.candidate = None;
-        let Ok(Message::Reply(reply)) = message else { return false };
-        let Some(Ok(number)) = reply.outcome.ok().map(|raw| raw.parse::<u64>()) else {
-            return false;
-        };
+        let Ok(Message::Reply(Reply { id, outcome: Ok(raw) })) = message else { return false };
+        let Ok(number) = raw.parse::<u64>() else { return false };
+        self.echoed |= number == self.id && id == ReplyId::Number(number);
         self.alive |= (self.first..self.number).contains(&number);
         number == self.number
+    }
+
+    /// Whether commands of this session get ids.
+    pub(crate) fn echoes_ids(&self) -> bool {
+        self.echoed
     }
 }
 
@@ -86,34 +115,80 @@ impl<F> Connection<F> {
         self.config.dialect == Dialect::GuestAgent
     }
 
-    /// Asks for a session.
-    pub(crate) fn synchronise(&mut self) {
+    /// Asks for the connection's first session.
+    pub(crate) fn begin_session(&mut self) {
+        self.ask(Question::WithId);
+    }
+
+    fn ask(&mut self, question: Question) {
+        let again = self.phase == Phase::Syncing && self.sync.first > 0;
+        let mut sync = match again {
+            true => core::mem::take(&mut self.sync),
+            false => Sync { first: self.next_id, ..Sync::default() },
+        };
+        (sync.echoed, sync.candidate, sync.alive) = (false, None, false);
+        sync.id = self.ask_once(true);
+        sync.number = match question {
+            Question::WithId => sync.id,
+            Question::Both => self.ask_once(false),
+        };
+        self.sync = sync;
+    }
+
+    /// Gives the number that was sent.
+    fn ask_once(&mut self, with_id: bool) -> u64 {
         /// What `guest-sync-delimited` is given, and gives back.
         #[derive(Serialize)]
         struct Arguments {
             id: u64,
         }
         // Numbers and ids are of one sequence: none is given twice.
-        let id = self.next_id;
+        let number = self.next_id;
         self.next_id += 1;
-        let again = self.phase == Phase::Syncing && self.sync.first > 0;
-        let first = if again { self.sync.first } else { id };
-        self.sync = Sync { number: id, first, ..Sync::default() };
         let text = self.wire.text();
         text.push(DELIMITER);
-        let request = Request::<_, F>::new("guest-sync-delimited").arguments(Arguments { id });
+        let request =
+            Request::<_, F>::new("guest-sync-delimited").arguments(Arguments { id: number });
         // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
         let _ = encode::append(text, &request);
-        encode::finish(text, None, false);
+        encode::finish(text, with_id.then_some(number), false);
+        number
+    }
+
+    /// An agent that refuses a question for its id is asked without one too, once.
+    pub(crate) fn ask_without_id_if_refused(&mut self) {
+        let refused = self.sync.overheard.take_refusal_of_ids();
+        let asked_once = self.sync.id == self.sync.number;
+        if refused && asked_once && self.phase == Phase::Syncing {
+            self.ask(Question::Both);
+        }
+    }
+
+    /// What came in place of the session's beginning.
+    pub(crate) fn evidence_of_agent(&self) -> Option<Evidence> {
+        self.sync.overheard.evidence().filter(|_| self.phase == Phase::Syncing)
     }
 
     /// The answer came, and everything before it is behind us.
     pub(crate) fn synchronised(&mut self) {
         let Some(phase) = self.phase.after(Trigger::Synchronised) else { return };
         self.phase = phase;
+        self.sync.overheard = Overheard::default();
         if !core::mem::replace(&mut self.told_ready, true) {
             self.outputs.push_back(Output::Ready(None));
         }
+    }
+
+    /// With no command in flight nothing is awaited, so what comes is nobody's: it is dropped unread, and
+    /// a new session begins before the next command. Tells whether there was any.
+    pub(crate) fn drops_unasked(&mut self, input: &[u8]) -> bool {
+        let says_nothing = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | &DELIMITER);
+        let awaits = !self.speaks_to_agent() || !self.window.is_empty();
+        if awaits || input.iter().all(says_nothing) {
+            return false;
+        }
+        self.fall_out_of_step();
+        true
     }
 
     /// The command in flight is not waited for any more. All of it goes out, if it has not yet, and
@@ -149,23 +224,27 @@ impl<F> Connection<F> {
     /// Asks for a new session where one is needed.
     fn begin_anew(&mut self) {
         if let Some(phase) = self.phase.after(Trigger::Asked) {
-            self.synchronise();
+            self.ask(Question::WithId);
             self.phase = phase;
         }
     }
 
-    /// A command may be there to go out: a new session begins before it where one is needed. Half a
-    /// message that is here by now is nobody's, and would be taken for its reply.
+    /// A command may be there to go out: a new session begins before it where one is needed.
     pub(crate) fn keep_in_step(&mut self) {
         // Behind `quit` no command goes out.
         let none = self.queued_commands() == 0 || self.window.quitting();
         if !self.speaks_to_agent() || none {
             return;
         }
-        if self.window.is_empty() && self.framer.mid_message() {
-            self.fall_out_of_step();
-        }
         self.begin_anew();
+    }
+
+    /// Whether the transport is to be read first, as far as something is there, before the next
+    /// [`transmit`](Self::transmit): a command is about to go out to a guest agent that does not echo ids.
+    /// What has come by then is dropped. Read later, it would be taken for the command's reply.
+    pub fn reads_first(&self) -> bool {
+        let waits = self.phase == Phase::Ready && self.queued_commands() > 0;
+        self.speaks_to_agent() && waits && self.window.is_empty() && !self.sync.echoes_ids()
     }
 
     /// While a guest agent's session is waited for ([`Phase::Syncing`]): asks for it once more, if the
@@ -179,7 +258,7 @@ impl<F> Connection<F> {
     pub fn ask_again(&mut self) {
         let alive = core::mem::take(&mut self.sync.alive);
         if self.phase == Phase::Syncing && !alive && self.wire.is_empty() {
-            self.synchronise();
+            self.ask(Question::Both);
         }
     }
 }

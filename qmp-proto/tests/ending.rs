@@ -129,7 +129,9 @@ fn c17_so_is_a_guest_agents_command_and_one_with_a_descriptor() {
     assert!(peer.open().is_empty());
 
     let mut agent = Peer::new(config(|config| config.dialect = Dialect::GuestAgent));
-    let number: String = agent_text(&mut agent).chars().filter(char::is_ascii_digit).collect();
+    // The number of the session is the question's id too, and ends it.
+    let question = agent_text(&mut agent);
+    let number = question.rsplit(':').next().unwrap().trim_end_matches(['}', '\n']);
     agent.feed([b"\xff", format!("{{\"return\": {number}}}").as_bytes()].concat());
     let shutdown = agent.connection.execute(Request::new("guest-shutdown").no_reply()).unwrap();
     assert!(agent.connection.transmit().is_some());

@@ -115,7 +115,7 @@ fn c3_c5_c6_what_a_server_did() {
         ),
         (
             Violation::UnattributableError(error),
-            "an error without an id, while several commands wait: New: no",
+            "an error without an id, which any command may have caused: New: no",
         ),
     ] {
         passes_on(CloseReason::Violation(violation), text);

@@ -51,6 +51,8 @@ struct Command {
 /// What the model is told about the connection that it follows.
 pub struct Choices {
     pub agent: bool,
+    /// A guest agent echoes ids.
+    pub echoes: bool,
     pub oob: bool,
     pub descriptors: bool,
     pub window: Option<usize>,
@@ -169,13 +171,11 @@ impl Model {
         self.next_id += u64::from(verdict.is_ok() || verdict == Err(Refusal::QueueFull) && !full);
     }
 
-    /// A command as it should stand on the wire.
+    /// A command as it should stand in the queue: a guest agent's has no end there.
     fn text(&self, kind: Kind, name: &str, id: impl ToString) -> String {
         let verb = if kind == Kind::OutOfBand { "exec-oob" } else { "execute" };
-        let id =
-            if self.choices.agent { String::new() } else { format!(",\"id\":{}", id.to_string()) };
-        let end = if kind == Kind::Quit { "" } else { "\n" };
-        format!("{{\"{verb}\":\"{name}\"{id}}}{end}")
+        let end = if self.choices.agent { String::new() } else { end(kind, Some(id)) };
+        format!("{{\"{verb}\":\"{name}\"{end}")
     }
 
     pub fn execute(&mut self, id: CommandId, kind: Kind, name: &str, descriptor: Option<u32>) {
@@ -242,8 +242,12 @@ impl Model {
         }
         while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
             let start = self.wire.len();
+            let (agent, echoes) = (self.choices.agent, self.choices.echoes);
             let command = &mut self.commands[next];
             command.state = State::InFlight(start);
+            if agent {
+                command.text += &end(command.kind, echoes.then_some(command.id));
+            }
             self.wire.extend(command.text.as_bytes());
             self.riding.extend(command.descriptor.take().map(|descriptor| (start, descriptor)));
         }
@@ -321,4 +325,11 @@ impl Model {
     fn queued(&self) -> impl Iterator<Item = &Command> {
         self.commands.iter().filter(|command| command.state == State::Queued)
     }
+}
+
+/// How a command ends.
+fn end(kind: Kind, id: Option<impl ToString>) -> String {
+    let id = id.map(|id| format!(",\"id\":{}", id.to_string())).unwrap_or_default();
+    let end = if kind == Kind::Quit { "" } else { "\n" };
+    format!("{id}}}{end}")
 }

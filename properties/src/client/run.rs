@@ -19,6 +19,8 @@ pub(super) struct Run {
     chunk: usize,
     handshake: u64,
     agent: bool,
+    /// The agent echoes ids.
+    echoes: bool,
     descriptors: u32,
 }
 
@@ -37,6 +39,7 @@ impl Run {
         let handshake = handshake(config.clone());
         let model = Model::new(model::Choices {
             agent: choices.agent,
+            echoes: choices.agent && choices.oob,
             oob: config.oob,
             descriptors: config.descriptors,
             window: config.window,
@@ -51,6 +54,7 @@ impl Run {
             chunk: choices.chunk.bytes(),
             handshake,
             agent: choices.agent,
+            echoes: choices.agent && choices.oob,
             descriptors: 0,
         }
     }
@@ -139,7 +143,8 @@ impl Run {
     /// The answer comes with which a guest agent's session begins, or one of so many before.
     fn synchronise(&mut self, before: u64) {
         let number = self.model.as_ref().map_or(self.ledger.number, Model::number) - before;
-        let answer = [&[0xFF], format!("{{\"return\": {number}}}\n").as_bytes()].concat();
+        let id = if self.echoes { format!(", \"id\": {number}") } else { String::new() };
+        let answer = [&[0xFF], format!("{{\"return\": {number}{id}}}\n").as_bytes()].concat();
         self.feed_bytes(&answer, |model| model.synchronise(number));
     }
 
@@ -227,7 +232,7 @@ impl Run {
         }
         let waiting = self.model.as_ref().map_or_else(|| self.ledger.ids(), Model::at_the_server);
         let Some(id) = chosen(choice, &waiting) else { return };
-        let text = match (self.agent, ok) {
+        let text = match (self.agent && !self.echoes, ok) {
             (false, true) => success(id),
             (false, false) => error(id),
             (true, true) => "{\"return\": {}}\n".to_owned(),

@@ -60,6 +60,25 @@ fn with_agent() -> Vec<(&'static str, Vec<Op>)> {
     ]
 }
 
+/// With one that echoes ids.
+fn with_agent_and_ids() -> Vec<(&'static str, Vec<Op>)> {
+    let command = || Execute(InBand, 9);
+    vec![
+        ("agent-ids-return", vec![Handshake, command(), command(), ALL, Reply(0, true), ALL]),
+        ("agent-ids-error", vec![Handshake, command(), command(), ALL, Reply(0, false), ALL]),
+        (
+            "agent-ids-one-too-many",
+            vec![Handshake, command(), ALL, Op::Stray(Stray::WithoutId), Reply(0, true)],
+        ),
+        (
+            "agent-ids-late",
+            vec![Handshake, command(), ALL, Reply(0, true), Op::Stray(Stray::Again)],
+        ),
+        ("agent-ids-unreadable", vec![Handshake, command(), ALL, ErrorWithoutId, ALL, Greet]),
+        ("agent-ids-unasked", vec![Handshake, ErrorWithoutId, command(), ALL, Greet, ALL]),
+    ]
+}
+
 pub(super) fn seeds() -> Vec<(&'static str, Program)> {
     let command = || Execute(InBand, 9);
     let quit = || [Handshake, Execute(Quit, 1), ALL];
@@ -185,5 +204,8 @@ pub(super) fn seeds() -> Vec<(&'static str, Program)> {
     ]);
     let agent = || Choices { agent: true, ..choices() };
     seeds.extend(with_agent().into_iter().map(|(name, ops)| (name, program(agent(), ops))));
+    let echoes = || Choices { oob: true, ..agent() };
+    seeds
+        .extend(with_agent_and_ids().into_iter().map(|(name, ops)| (name, program(echoes(), ops))));
     seeds
 }

@@ -100,6 +100,7 @@ impl Driver {
     }
 
     fn send(&mut self, context: &mut Context<'_>) {
+        self.link.drop_what_came();
         let transport = &self.link.transport;
         let flushed = self.link.hub.flush(|bytes, descriptor| {
             match transport.poll_send(context, bytes, descriptor) {

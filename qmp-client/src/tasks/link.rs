@@ -100,6 +100,7 @@ impl Link {
 
     /// Sends from a caller's task. What is not taken at once is left to the driver.
     pub(super) fn send(&self) {
+        self.drop_what_came();
         let send = |bytes: &[u8], descriptor: Option<BorrowedFd<'_>>| {
             self.transport.try_send(bytes, descriptor)
         };
@@ -112,6 +113,26 @@ impl Link {
                 // What the server said before is still read, up to the end of the stream.
                 self.transport.shut_down();
                 self.call_driver();
+            }
+        }
+    }
+
+    /// Receives what a guest agent sent unasked, which is dropped, before a command goes out. Where somebody
+    /// receives already, it is found by him.
+    pub(super) fn drop_what_came(&self) {
+        if !self.hub.reads_first() {
+            return;
+        }
+        let Some(_receiving) = self.try_receiving() else { return };
+        let mut buffer = [0; 512];
+        while self.hub.reads_first() {
+            match self.transport.try_receive(&mut buffer) {
+                Ok(length) if length > 0 => {
+                    let bytes = buffer.get(..length).unwrap_or(&buffer);
+                    self.hub.receive(Received::Bytes(bytes));
+                }
+                // It is found again by whoever receives next.
+                _ => return,
             }
         }
     }

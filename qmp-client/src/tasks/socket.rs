@@ -57,6 +57,11 @@ impl Transport for Socket {
         }
     }
 
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let (length, _) = rustix::net::recv(&self.socket, buffer, RecvFlags::DONTWAIT)?;
+        Ok(length)
+    }
+
     fn poll_receive(
         &self,
         context: &mut Context<'_>,
@@ -67,12 +72,11 @@ impl Transport for Socket {
                 ready!(self.socket.poll_readable(context))?;
                 self.drained.store(false, Ordering::Relaxed);
             }
-            let received = rustix::net::recv(&self.socket, &mut *buffer, RecvFlags::DONTWAIT);
-            match received.map_err(io::Error::from) {
+            match self.try_receive(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.drained.store(true, Ordering::Relaxed);
                 }
-                Ok((length, _)) => {
+                Ok(length) => {
                     self.drained.store(0 < length && length < buffer.len(), Ordering::Relaxed);
                     return Poll::Ready(Ok(length));
                 }

@@ -43,6 +43,19 @@ pub trait Transport: Send + Sync + 'static {
         Poll::Ready(Ok(()))
     }
 
+    /// Receives what is there now, by one caller at a time. Never blocks.
+    ///
+    /// With a guest agent that does not echo ids, it is asked before each command, so that what came unasked
+    /// is not taken for the reply. By default nothing is there.
+    ///
+    /// # Errors
+    ///
+    /// Anything leaves it to `poll_receive`.
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let _ = buffer;
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     /// Receives some bytes; 0 at the end of the stream.
     fn poll_receive(&self, context: &mut Context<'_>, buffer: &mut [u8])
     -> Poll<io::Result<usize>>;

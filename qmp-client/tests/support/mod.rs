@@ -83,13 +83,18 @@ impl Wire {
 
     /// What the client has sent since this was last called. That makes room for more.
     pub fn take_sent(&self) -> String {
+        String::from_utf8(self.take_bytes()).unwrap()
+    }
+
+    /// The same, where it may be anything.
+    pub fn take_bytes(&self) -> Vec<u8> {
         let mut state = self.lock();
         let sent = std::mem::take(&mut state.sent);
         state.room = state.room.saturating_add(sent.len());
         let writer = state.writer.take();
         drop(state);
         wake(writer);
-        String::from_utf8(sent).unwrap()
+        sent
     }
 
     /// How often something was sent.
@@ -226,6 +231,18 @@ impl Transport for Wire {
         Ok(taken)
     }
 
+    fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut state = self.lock();
+        if state.incoming.is_empty() && !state.ended && !state.shut {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        let length = state.incoming.len().min(buffer.len());
+        for (byte, place) in state.incoming.drain(..length).zip(buffer) {
+            *place = byte;
+        }
+        Ok(length)
+    }
+
     fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -247,18 +264,12 @@ impl Transport for Wire {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         let waker = context.waker().clone();
-        let mut state = self.lock();
-        if state.incoming.is_empty() && !state.ended && !state.shut {
-            let replaced = state.reader.replace(waker);
-            drop(state);
-            drop(replaced);
-            return Poll::Pending;
+        let replaced = self.lock().reader.replace(waker);
+        drop(replaced);
+        match self.try_receive(buffer) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+            outcome => Poll::Ready(outcome),
         }
-        let length = state.incoming.len().min(buffer.len());
-        for (byte, place) in state.incoming.drain(..length).zip(buffer) {
-            *place = byte;
-        }
-        Poll::Ready(Ok(length))
     }
 
     fn callers_may_receive(&self) -> bool {

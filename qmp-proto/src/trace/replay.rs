@@ -30,7 +30,7 @@ use crate::config::Config;
 /// - The `id` that a command has now stands for the recorded one, in its reply too. Where several
 ///   recorded commands had the same, their replies come in their order. One id for two commands in
 ///   flight that had different ones is a mismatch. So does the number with which a client begins a
-///   session with a guest agent.
+///   session with a guest agent, which may have an id if the recorded command has none.
 /// - In a redacted trace, values that were replaced equal everything. Those in the server's messages
 ///   are sent as they stand.
 /// - Where the trace has the end of the server's stream (`<- --`), the replay is finished. Where it has
@@ -178,12 +178,12 @@ impl Replay {
         let redacted = self.trace.is_redacted();
         let expected = self.trace.entries().get(self.next).map(|entry| &entry.payload);
         let same = match (expected, got) {
-            (Some(Payload::Json(expected)), Payload::Json(got)) => {
-                let expected = self.sync_numbers.ask(expected, got);
+            (Some(Payload::Json(recorded)), Payload::Json(got)) => {
+                let expected = self.sync_numbers.ask(recorded, got);
                 if !compare::same_message(&expected, got, redacted) {
                     return Err("");
                 }
-                let may = self.ids.ask(&expected, got);
+                let may = self.ids.ask(recorded, got);
                 return may.then_some(()).ok_or(", which has the id of another command in flight");
             }
             (Some(Payload::Bytes(expected)), Payload::Bytes(got)) => {

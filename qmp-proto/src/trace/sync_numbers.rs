@@ -12,14 +12,19 @@ use super::tokens;
 pub(super) struct SyncNumbers(VecDeque<(String, String)>);
 
 impl SyncNumbers {
-    /// A recorded command with the client's number, where both are to begin a session.
+    /// A recorded command with the client's number, where both are to begin a session. One that was
+    /// recorded without an id, as an earlier client's, stands for one with an id too.
     pub(super) fn ask<'a>(&mut self, recorded: &'a str, command: &str) -> Cow<'a, str> {
         let (Some(old), Some(new)) = (number(recorded), number(command)) else {
             return Cow::Borrowed(recorded);
         };
         let new = &command[new];
         self.0.push_back((recorded[old.clone()].to_owned(), new.to_owned()));
-        Cow::Owned(replace(recorded, old, new))
+        let expected = replace(recorded, old, new);
+        Cow::Owned(match (has_id(recorded), has_id(command)) {
+            (false, true) => expected.replacen('{', "{\"id\":null,", 1),
+            _ => expected,
+        })
     }
 
     /// A recorded message of the server's with the client's number, where it is such an answer.
@@ -44,6 +49,10 @@ fn number(json: &str) -> Option<Range<usize>> {
     let arguments = tokens::members(json, "arguments").last()?;
     let number = tokens::members(&json[arguments.clone()], "id").last()?;
     Some(arguments.start + number.start..arguments.start + number.end)
+}
+
+fn has_id(json: &str) -> bool {
+    tokens::members(json, "id").next().is_some()
 }
 
 fn replace(json: &str, range: Range<usize>, with: &str) -> String {

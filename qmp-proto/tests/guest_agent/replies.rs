@@ -9,12 +9,11 @@ use super::{agents, answer, number, ready, returned, sync, take};
 #[test]
 fn c23_a_reply_without_an_id_answers_the_command_in_flight() {
     let mut peer = ready();
+    let ids = ["a", "b", "c"].map(|name| peer.execute(name));
+    assert!(peer.connection.transmit().is_some());
     peer.feed("{\"return\": {}}\n");
     peer.feed(AGENT_ERROR);
-    assert_eq!(peer.told(), [Told::Stray, Told::Stray], "none is in flight");
-    let ids = ["a", "b", "c"].map(|name| peer.execute(name));
-    peer.feed("{\"return\": {}}\n");
-    assert_eq!(peer.told(), [Told::Stray], "nothing of it is sent");
+    assert_eq!(peer.told(), [Told::Stray, Told::Stray], "nothing of it is sent");
     for value in ["1795332918261446000", "null", "[1]"] {
         take(&mut peer);
         peer.feed(format!("{{\"return\": {value}}}\n"));
@@ -22,7 +21,25 @@ fn c23_a_reply_without_an_id_answers_the_command_in_flight() {
     let [a, b, c] = ids;
     let expected = [returned(a, "1795332918261446000"), returned(b, "null"), returned(c, "[1]")];
     assert_eq!(peer.told(), expected);
-    assert_eq!(peer.connection.strays(), 3);
+    assert_eq!(peer.connection.strays(), 2);
+}
+
+#[test]
+fn c23_what_comes_while_no_command_is_in_flight_is_dropped() {
+    for unasked in ["{\"return\": {}}\n", AGENT_ERROR, "{\"retu", "noise", "{\"event\": \"A\"}"] {
+        let mut peer = ready();
+        peer.feed(unasked);
+        assert_eq!(peer.connection.phase(), Phase::OutOfStep);
+        let id = peer.execute("guest-ping");
+        peer.feed("{\"return\": {}}\n");
+        let number = sync(&mut peer);
+        peer.feed("{\"return\": {}}\n");
+        peer.feed(answer(number));
+        assert_eq!(take(&mut peer), b"{\"execute\":\"guest-ping\"}\n");
+        peer.feed("{\"return\": 1}\n");
+        assert_eq!(peer.told(), [returned(id, "1")], "{unasked}");
+        assert_eq!(peer.connection.strays(), 0);
+    }
 }
 
 /// An agent that was started anew reads the second half of a command, and says several times that it

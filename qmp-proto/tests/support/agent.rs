@@ -9,6 +9,9 @@ use serde_json::Value;
 pub const AGENT_ERROR: &str =
     "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error, stray '\\uFFFD'\"}}\n";
 
+/// What an agent of before QEMU 2.12 answers to a command with an id.
+pub const ID_REFUSED: &str = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"QMP input object member 'id' is unexpected\"}}\n";
+
 /// Agents of before QEMU 2.12 refuse a command with an id, and those of before 4.0 do not echo it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ids {
@@ -19,6 +22,8 @@ pub enum Ids {
 
 pub struct Agent {
     ids: Ids,
+    /// It says each answer twice.
+    stutters: bool,
     /// What its parser has got of an object.
     begun: Vec<u8>,
     /// What it has not looked at: while a command runs it reads nothing.
@@ -32,7 +37,12 @@ pub struct Agent {
 impl Agent {
     pub fn new(ids: Ids) -> Self {
         let (unread, answers) = (VecDeque::new(), VecDeque::new());
-        Self { ids, begun: Vec::new(), unread, running: None, answers }
+        Self { ids, stutters: false, begun: Vec::new(), unread, running: None, answers }
+    }
+
+    /// One that says each answer twice, as one that was restored from a snapshot may do once.
+    pub fn stuttering(self) -> Self {
+        Self { stutters: true, ..self }
     }
 
     /// Takes in bytes from whoever is there.
@@ -64,7 +74,8 @@ impl Agent {
 
     /// It is killed and started anew: what it had begun is lost, also what it had to say.
     pub fn restart(&mut self) {
-        *self = Self { unread: std::mem::take(&mut self.unread), ..Self::new(self.ids) };
+        let (unread, stutters) = (std::mem::take(&mut self.unread), self.stutters);
+        *self = Self { unread, stutters, ..Self::new(self.ids) };
         self.work();
     }
 
@@ -108,7 +119,7 @@ impl Agent {
 
     fn run(&mut self, command: Value) {
         if self.ids == Ids::Refused && command.get("id").is_some() {
-            return self.say(AGENT_ERROR);
+            return self.say(ID_REFUSED);
         }
         let number = command["arguments"]["id"].as_i64();
         let delimited = command["execute"] == "guest-sync-delimited";
@@ -127,7 +138,11 @@ impl Agent {
         let command = self.running.take().expect("a command runs");
         let id = command.get("id").filter(|_| self.ids == Ids::Echoed);
         let id = id.map(|id| format!(", \"id\": {id}")).unwrap_or_default();
-        self.say(&format!("{answer}{id}}}\n"));
+        let answer = format!("{answer}{id}}}\n");
+        self.say(&answer);
+        if self.stutters {
+            self.say(&answer);
+        }
         self.work();
     }
 

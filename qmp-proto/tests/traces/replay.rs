@@ -453,21 +453,19 @@ fn c21_depth_is_no_obstacle() {
 /// A session with a guest agent, in which half a reply of another client's comes first.
 #[test]
 fn c23_a_session_with_a_guest_agent_is_recorded_and_replayed() {
-    fn agent(bytes: &[u8]) -> Vec<u8> {
+    fn agent(bytes: &[u8], echoes: bool) -> Vec<u8> {
         let bytes: Vec<u8> = bytes.iter().copied().filter(|byte| *byte != 0xFF).collect();
         let mut said = Vec::new();
         for command in serde_json::Deserializer::from_slice(&bytes).into_iter::<Value>() {
             let command = command.unwrap();
-            if command["execute"] == "guest-sync-delimited" {
-                let number = &command["arguments"]["id"];
-                said.extend_from_slice(b"{\"return\": \"half a rep");
-                said.push(0xFF);
-                said.extend_from_slice(format!("{{\"return\": {number}}}\n").as_bytes());
-            } else {
-                said.extend_from_slice(
-                    format!("{{\"return\": {}}}\n", command["execute"]).as_bytes(),
-                );
+            let mut value = &command["execute"];
+            if value == "guest-sync-delimited" {
+                value = &command["arguments"]["id"];
+                said.extend_from_slice(b"{\"return\": \"half a rep\xff");
             }
+            let id = command.get("id").filter(|_| echoes);
+            let id = id.map(|id| format!(", \"id\": {id}")).unwrap_or_default();
+            said.extend_from_slice(format!("{{\"return\": {value}{id}}}\n").as_bytes());
         }
         said
     }
@@ -496,14 +494,36 @@ fn c23_a_session_with_a_guest_agent_is_recorded_and_replayed() {
         values.collect::<Vec<_>>()
     };
     let new = || Recorder::new(1000).dialect(Dialect::GuestAgent);
-    for mut tap in [new(), new().redacted(Redaction::default().except("return"))] {
-        let values = session(1, &mut agent, &mut tap);
+    let redacted = || new().redacted(Redaction::default().except("return"));
+    for (mut tap, echoes, early) in [
+        (new(), false, false),
+        (redacted(), false, false),
+        (new(), true, false),
+        (redacted(), true, false),
+        // As clients before there were ids recorded it.
+        (new(), false, true),
+    ] {
+        let values = session(1, &mut |bytes| agent(bytes, echoes), &mut tap);
         let mut text = tap.header().to_owned();
         while let Some(entry) = tap.poll_entry() {
-            writeln!(text, "{entry}").unwrap();
+            let line = entry.to_string();
+            let question = early && line.contains("guest-sync-delimited");
+            let line =
+                line.split_once("},\"id\"").filter(|_| question).map_or(&*line, |(line, _)| line);
+            writeln!(text, "{line}{}", if question { "}}" } else { "" }).unwrap();
         }
-        assert!(
-            text.contains(" <- !\\xff\n") && text.contains(" <- {\"return\": \"guest-info\"}\n"),
+        let info = if echoes { "\"guest-info\", \"id\": " } else { "\"guest-info\"}\n" };
+        let expected = text.contains(" <- !\\xff\n") && text.contains(info);
+        assert!(expected && text.contains(" -> !\\xff\n"), "{text}");
+        assert_eq!(
+            text.matches("\"id\":").count(),
+            if early {
+                1
+            } else if echoes {
+                9
+            } else {
+                2
+            },
             "{text}"
         );
         let mut replay = Replay::new(text.parse().unwrap());

@@ -126,7 +126,8 @@ fn c17_everybody_learns_of_the_servers_faults() {
             peer.send(r#"{"error": {"class": "GenericError", "desc": "which?"}}"#);
             peer.expect_eof();
         };
-        let expected = "an error without an id, while several commands wait: GenericError: which?";
+        let expected =
+            "an error without an id, which any command may have caused: GenericError: which?";
         everybody_learns(false, end, expected).await;
     });
 }

@@ -15,6 +15,7 @@ mod no_reply;
 mod sessions;
 mod silence;
 mod timeouts;
+mod unasked;
 
 /// A builder for agents, with time enough.
 fn agents() -> Builder {

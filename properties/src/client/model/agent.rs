@@ -1,8 +1,9 @@
-//! What a guest agent's connection does otherwise: it has no ids, and a session that begins anew.
+//! What a guest agent's connection does otherwise: it has ids only if the agent echoes them, and a
+//! session that begins anew.
 
-use qmp_proto::Phase;
+use qmp_proto::{CommandId, Phase};
 
-use super::Model;
+use super::{Model, State};
 use crate::peer::Told;
 
 impl Model {
@@ -16,8 +17,8 @@ impl Model {
         self.next_id += 1;
         self.wire.push(0xFF);
         let number = self.number;
-        let text =
-            format!("{{\"execute\":\"guest-sync-delimited\",\"arguments\":{{\"id\":{number}}}}}\n");
+        let arguments = format!("{{\"id\":{number}}},\"id\":{number}");
+        let text = format!("{{\"execute\":\"guest-sync-delimited\",\"arguments\":{arguments}}}\n");
         self.wire.extend(text.as_bytes());
     }
 
@@ -30,8 +31,34 @@ impl Model {
                 self.told_ready = true;
             }
             Phase::Syncing | Phase::OutOfStep => {}
-            _ => self.return_without_id(&number.to_string()),
+            _ if !self.choices.echoes => self.return_without_id(&number.to_string()),
+            // Numbers and ids are of one sequence.
+            _ => match self.begun()[..] {
+                [id] if id.to_string() == number.to_string() => {
+                    self.settle_with(id, Ok(&number.to_string()));
+                }
+                _ => self.stray(),
+            },
         }
+    }
+
+    /// With no command in flight, what comes is dropped, and a new session is needed.
+    pub(super) fn is_unasked(&mut self) -> bool {
+        let unasked =
+            self.choices.agent && self.phase == Phase::Ready && self.in_flight().next().is_none();
+        if unasked {
+            self.fall_out_of_step();
+        }
+        unasked
+    }
+
+    /// An error without an id, where ids are echoed: it could not read something.
+    pub(super) fn was_unreadable(&mut self, id: CommandId) {
+        self.told.push(Told::Unanswered(id));
+        if let Some(command) = self.commands.iter_mut().find(|command| command.id == id) {
+            command.state = State::Ended;
+        }
+        self.give_up();
     }
 
     /// A guest agent's late reply is dropped with all else before a new session.
@@ -57,7 +84,7 @@ impl Model {
     /// A success without an id: with a guest agent, that of the command of which it has got something.
     pub fn return_without_id(&mut self, value: &str) {
         match self.begun()[..] {
-            [id] if self.choices.agent => self.settle_with(id, Ok(value)),
+            [id] if self.choices.agent && !self.choices.echoes => self.settle_with(id, Ok(value)),
             _ => self.stray(),
         }
     }

@@ -70,6 +70,9 @@ impl Model {
 
     /// A reply that cannot be any command's.
     pub fn stray(&mut self) {
+        if self.is_unasked() {
+            return;
+        }
         if !matches!(self.phase, Phase::Closed | Phase::Syncing | Phase::OutOfStep) {
             self.strays += 1;
             self.told.push(Told::Stray);
@@ -81,6 +84,7 @@ impl Model {
         let negotiated = matches!(self.phase, Phase::Ready | Phase::Closing);
         let begun: Vec<CommandId> = self.begun();
         match begun[..] {
+            [id] if self.choices.agent && self.choices.echoes => self.was_unreadable(id),
             [id] if self.choices.agent => self.settle(id, false),
             [id] if negotiated && !self.attributed => {
                 self.attributed = true;
@@ -92,6 +96,9 @@ impl Model {
     }
 
     pub fn event(&mut self, name: &str) {
+        if self.is_unasked() {
+            return;
+        }
         match self.phase {
             Phase::Closed | Phase::Syncing | Phase::OutOfStep => {}
             _ => {
@@ -160,7 +167,7 @@ impl Model {
             Err(desc) => Told::Error(id, desc.to_owned()),
         }));
         self.close_if_drained();
-        if self.choices.agent && !success {
+        if self.choices.agent && !self.choices.echoes && !success {
             self.fall_out_of_step();
         }
     }
