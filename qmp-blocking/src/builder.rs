@@ -167,10 +167,13 @@ impl Builder {
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
     ///
+    /// Set a [`command_timeout`](Self::command_timeout). If the agent dies or the guest reboots, nothing else
+    /// ends a command, and every later one waits for it.
+    ///
     /// # Errors
     ///
-    /// As [`connect`](Self::connect); [`ConnectError::NoAgent`] where none answers, as none runs in
-    /// the guest.
+    /// As [`connect`](Self::connect); [`ConnectError::NoAgent`] if none answers until the deadline. It names
+    /// what came instead.
     pub fn connect_guest_agent(
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,

@@ -125,20 +125,23 @@ pub fn connect_with_events(
 /// Connects to the guest agent behind an [`Address`]: that of its channel's chardev on QEMU's command
 /// line, or the Unix socket at a path.
 ///
+/// Give each command a timeout: [`Client::with_timeout`]. If the agent dies or the guest reboots, nothing
+/// else ends a command, and every later one waits for it.
+///
 /// ```no_run
+/// use std::time::Duration;
 /// use qmp_blocking::guest_commands::GuestPing;
 ///
 /// // -chardev socket,id=ga,path=/tmp/ga.sock,server=on,wait=off -device virtio-serial
 /// // -device virtserialport,chardev=ga,name=org.qemu.guest_agent.0
 /// let guest = qmp_blocking::connect_guest_agent("unix:/tmp/ga.sock")?;
-/// guest.execute(&GuestPing)?;
+/// guest.with_timeout(Duration::from_secs(10)).execute(&GuestPing)?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
 /// # Errors
 ///
-/// As [`connect`]; [`ConnectError::NoAgent`] where none answers within 10 s, as none runs in the
-/// guest.
+/// As [`connect`]; [`ConnectError::NoAgent`] if none answers within 10 s. It names what came instead.
 pub fn connect_guest_agent(
     address: impl TryInto<Address, Error: Into<ConnectError>>,
 ) -> Result<Client, ConnectError> {

@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use std::{error, fmt, io};
 
-use qmp_proto::{CloseReason, Dialect, IoFailure};
+use qmp_proto::{CloseReason, Dialect, Evidence, IoFailure};
 
 use crate::address::{Address, AddressError};
 use crate::connect::SocketError;
@@ -40,20 +40,26 @@ pub enum ConnectError {
         /// How long it was waited for.
         waited: Duration,
     },
-    /// Connected, and nothing came until the deadline.
+    /// Connected, and no greeting came until the deadline.
     NoGreeting {
         /// How long it was waited for, the time to connect included.
         waited: Duration,
+        /// What came instead, if anything did.
+        evidence: Option<Evidence>,
     },
     /// The server greeted and did not answer `qmp_capabilities` until the deadline.
     NoCapabilities {
         /// How long it was waited for, the time to connect included.
         waited: Duration,
+        /// What came instead, if anything did.
+        evidence: Option<Evidence>,
     },
     /// Connected, and no guest agent answered until the deadline.
     NoAgent {
         /// How long it was waited for, the time to connect included.
         waited: Duration,
+        /// What came instead, if anything did: an agent may refuse what a session begins with.
+        evidence: Option<Evidence>,
     },
     /// The connection ended before the server was ready for commands.
     Ended(CloseReason),
@@ -88,28 +94,57 @@ impl fmt::Display for ConnectError {
                     _ => write!(f, "-qmp {address},server=off?"),
                 }
             }
-            Self::NoGreeting { waited } => write!(
+            Self::NoGreeting { waited, evidence } => write!(
                 f,
-                "connected, but no greeting came in {waited:.1?}: another client may hold this \
+                "connected, but no greeting came in {waited:.1?}{}: another client may hold this \
                  monitor (QEMU serves one at a time; the example share lets several use it), or this is a websocket (websocket=on), a TLS \
-                 socket (tls-creds), or a guest agent, none of which speak first"
+                 socket (tls-creds), or a guest agent, none of which speak first",
+                Instead(evidence)
             ),
-            Self::NoCapabilities { waited } => write!(
+            Self::NoCapabilities { waited, evidence } => write!(
                 f,
-                "the server greeted, but did not answer qmp_capabilities in {waited:.1?}: a \
+                "the server greeted, but did not answer qmp_capabilities in {waited:.1?}{}: a \
                  command of another monitor may keep QEMU busy, or its main loop hangs, which QEMU 7.2 \
-                 may do when a client comes while it starts (wait=on or `spawn` avoid that)"
+                 may do when a client comes while it starts (wait=on or `spawn` avoid that)",
+                Instead(evidence)
             ),
-            Self::NoAgent { waited } => write!(
+            Self::NoAgent { waited, evidence } => write!(
                 f,
-                "connected, but no guest agent answered in {waited:.1?}: is qemu-ga running in the \
-                 guest? Or another client may hold its channel, which serves one at a time, or it is \
-                 older than guest-sync-delimited (QEMU 1.1), or this is no guest agent's channel: a \
-                 monitor speaks QMP"
+                "connected, but no guest agent answered in {waited:.1?}{}: {}",
+                Instead(evidence),
+                advice(evidence.as_ref())
             ),
             Self::Ended(reason) => {
                 write!(f, "the connection ended before the server was ready: {reason}")
             }
+        }
+    }
+}
+
+/// What came in place of what was awaited.
+struct Instead<'a>(&'a Option<Evidence>);
+
+impl fmt::Display for Instead<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(evidence) => write!(f, "; instead came {evidence}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What may be done where no guest agent answers.
+fn advice(evidence: Option<&Evidence>) -> &'static str {
+    match evidence {
+        Some(Evidence::Greeting) => "connect to it as to a monitor",
+        Some(Evidence::Error(_)) => {
+            "it must allow guest-sync-delimited, which is how a session begins"
+        }
+        Some(Evidence::Noise(_)) => "is this a console, and not the channel of a guest agent?",
+        _ => {
+            "is qemu-ga running in the guest? Or another client may hold its channel, which serves one \
+             at a time, or it is older than guest-sync-delimited (QEMU 1.1), or this is no guest \
+             agent's channel: a monitor speaks QMP"
         }
     }
 }

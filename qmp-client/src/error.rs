@@ -1,5 +1,6 @@
 //! What an adapter's calls can fail with.
 
+use std::time::Duration;
 use std::{error, fmt};
 
 use qmp_proto::{CloseReason, CommandError, DecodeError, ExecuteError, Refusal};
@@ -35,6 +36,19 @@ pub enum Error {
         /// yet. If not, nothing was sent, and nothing will be.
         sent: bool,
     },
+    /// The deadline passed, and nothing was sent: another command holds the guest agent's channel, which
+    /// takes one at a time. The connection is as good as before.
+    AgentBusy {
+        /// The name of that command.
+        command: String,
+        /// How long it had held the channel.
+        held: Duration,
+        /// Whether its caller has given up. The agent may run it yet, and answers nothing before it has.
+        given_up: bool,
+    },
+    /// The deadline passed, and nothing was sent: the guest agent answers with this error what a session
+    /// begins with. The connection is as good as before.
+    AgentRefuses(CommandError),
     /// Commands still waited for their turn, or replies were owed, when the deadline passed.
     StillBusy,
     /// The server's answer does not fit the type asked for. The command ran.
@@ -47,6 +61,29 @@ pub enum Error {
     InsideCallback,
     /// The server does not offer a command of this name, so it was not sent.
     UnknownCommand(String),
+}
+
+impl Error {
+    /// Whether the deadline was what ended it.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::TimedOut { .. }
+            | Self::NoEvent
+            | Self::AgentSilent { .. }
+            | Self::AgentBusy { .. }
+            | Self::AgentRefuses(_)
+            | Self::StillBusy => true,
+            Self::Command(_)
+            | Self::Refused(_)
+            | Self::NotSent(_)
+            | Self::Unanswered(_)
+            | Self::Decode(_)
+            | Self::Closed(_)
+            | Self::MatcherPanicked
+            | Self::InsideCallback
+            | Self::UnknownCommand(_) => false,
+        }
+    }
 }
 
 impl fmt::Display for Error {
@@ -74,6 +111,19 @@ impl fmt::Display for Error {
                      command, or there is none (is qemu-ga running in the guest?)"
                 )
             }
+            Self::AgentBusy { command, held, given_up } => {
+                let caller = if *given_up { ", though its caller has given up" } else { "" };
+                write!(
+                    f,
+                    "the deadline passed before the command was sent: {command} has held the guest \
+                     agent's channel for {held:.1?}{caller} (a timeout for each command limits that)"
+                )
+            }
+            Self::AgentRefuses(error) => write!(
+                f,
+                "the deadline passed before the command was sent: the guest agent does not begin a \
+                 session: {error}"
+            ),
             Self::StillBusy => f.write_str("the deadline passed, and replies are still owed"),
             Self::Decode(error) => error.fmt(f),
             Self::Closed(reason) => write!(f, "the connection ended: {reason}"),
@@ -94,13 +144,14 @@ impl fmt::Display for Error {
 impl error::Error for Error {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
         match self {
-            Self::Command(error) => Some(error),
+            Self::Command(error) | Self::AgentRefuses(error) => Some(error),
             Self::Refused(refusal) => Some(refusal),
             Self::Decode(error) => Some(error),
             Self::NotSent(reason) | Self::Unanswered(reason) | Self::Closed(reason) => Some(reason),
             Self::TimedOut { .. }
             | Self::NoEvent
             | Self::AgentSilent { .. }
+            | Self::AgentBusy { .. }
             | Self::StillBusy
             | Self::MatcherPanicked
             | Self::InsideCallback

@@ -32,6 +32,7 @@ use crate::tap::Tap;
 use crate::waiting::{Look, Moment, Wait};
 use crate::watch::{Matcher, Watch};
 
+mod channel;
 mod slots;
 mod state;
 #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "for tasks alone"))]

@@ -120,7 +120,8 @@ fn c23_given_up_it_says_what_the_agent_has_taken() {
     let hub = ready();
     let (first, second) = (execute(&hub, "guest-ping"), execute(&hub, "guest-ping"));
     take_some(&hub, 5);
-    assert_eq!(second.give_up(), late(false), "it only waited for its turn");
+    let busy = second.give_up().unwrap_err();
+    assert!(matches!(busy, Error::AgentBusy { given_up: false, .. }), "{busy}");
     assert_eq!(first.give_up(), silent(true));
 
     // Claimed, of which nothing was taken: it goes out all the same.
@@ -137,6 +138,66 @@ fn c23_given_up_it_says_what_the_agent_has_taken() {
     let pending = execute(&hub, "guest-ping");
     take(&hub);
     assert_eq!(pending.give_up(), late(true));
+}
+
+/// What the error of a command says that waited in vain.
+fn waits(hub: &Arc<Hub>) -> String {
+    let error = execute(hub, "guest-info").give_up().unwrap_err();
+    assert!(error.is_timeout());
+    error.to_string()
+}
+
+#[test]
+fn c23_a_command_that_waited_in_vain_is_told_which_one_holds_the_channel() {
+    let hub = ready();
+    let holder = execute(&hub, "guest-fsfreeze-freeze");
+    assert_eq!(waits(&hub), "the deadline passed; nothing was sent", "neither was");
+    take(&hub);
+    let text = waits(&hub);
+    let begin = "the deadline passed before the command was sent: guest-fsfreeze-freeze has held the \
+                 guest agent's channel for ";
+    assert!(text.starts_with(begin), "{text}");
+    assert!(text.ends_with("s (a timeout for each command limits that)"), "{text}");
+    assert_eq!(holder.give_up(), Err(Error::TimedOut { sent: true }));
+    // The agent is at it all the same.
+    let text = waits(&hub);
+    assert!(
+        text.starts_with(begin) && text.contains(", though its caller has given up ("),
+        "{text}"
+    );
+    synchronise(&hub);
+    let mut next = execute(&hub, "guest-ping");
+    take(&hub);
+    let Error::AgentBusy { command, given_up: false, .. } =
+        execute(&hub, "guest-info").give_up().unwrap_err()
+    else {
+        panic!()
+    };
+    assert_eq!(command, "guest-ping");
+    hear(&hub, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"no\"}}\n");
+    assert!(next.poll(Waker::noop()).is_ready());
+    // It has ended, and the next one needs a session.
+    let pending = execute(&hub, "guest-info");
+    take(&hub);
+    assert_eq!(pending.give_up(), Err(Error::AgentSilent { sent: false }));
+}
+
+#[test]
+fn c23_an_agent_that_refuses_a_session_is_named_to_a_command_that_waits() {
+    let hub = ready();
+    drop(execute(&hub, "guest-ping"));
+    let pending = execute(&hub, "guest-slow");
+    take(&hub);
+    drop(pending);
+    take(&hub);
+    let parse = "{\"error\": {\"class\": \"GenericError\", \"desc\": \"JSON parse error\"}}\n";
+    hear(&hub, parse);
+    assert!(waits(&hub).contains("guest-slow has held"));
+    hear(&hub, "{\"error\": {\"class\": \"GenericError\", \"desc\": \"it is off\"}}\n");
+    hear(&hub, parse);
+    let refused = "the deadline passed before the command was sent: the guest agent does not begin a \
+                   session: GenericError: it is off";
+    assert_eq!(waits(&hub), refused);
 }
 
 #[test]

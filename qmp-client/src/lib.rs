@@ -87,8 +87,8 @@ pub mod names {
     pub use qmp_proto::trace;
     pub use qmp_proto::{
         CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Dialect, Empty,
-        ErrorClass, Event, Greeting, IoFailure, JsonFault, NoReply, NotQmp, Printable, Raw,
-        Refusal, Request, Timestamp, TypedEvent, Version, VersionTriple, Violation, commands,
+        ErrorClass, Event, Evidence, Greeting, IoFailure, JsonFault, NoReply, NotQmp, Printable,
+        Raw, Refusal, Request, Timestamp, TypedEvent, Version, VersionTriple, Violation, commands,
         events, guest_commands, printable,
     };
 }

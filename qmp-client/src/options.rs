@@ -80,10 +80,11 @@ pub const ASK_AGAIN: Duration = Duration::from_secs(1);
 /// Which step was not reached when the deadline passed, on a connection that began at `start`.
 pub fn not_ready(hub: &Hub, start: Instant) -> ConnectError {
     let waited = start.elapsed();
-    match hub.inspect(|connection| connection.phase()) {
-        Phase::Greeting => ConnectError::NoGreeting { waited },
-        Phase::Syncing => ConnectError::NoAgent { waited },
-        _ => ConnectError::NoCapabilities { waited },
+    let (phase, evidence) = hub.inspect(|connection| (connection.phase(), connection.evidence()));
+    match phase {
+        Phase::Greeting => ConnectError::NoGreeting { waited, evidence },
+        Phase::Syncing => ConnectError::NoAgent { waited, evidence },
+        _ => ConnectError::NoCapabilities { waited, evidence },
     }
 }
 
@@ -115,6 +116,8 @@ macro_rules! option_setters {
         }
 
         /// How long a command may take; `None`, the default, for as long as it likes.
+        ///
+        /// With a guest agent, set one: it may die, or its guest may reboot, without a word.
         pub fn command_timeout(
             mut self,
             timeout: impl Into<Option<::std::time::Duration>>,

@@ -283,6 +283,11 @@ impl<F> Connection<F> {
         flight.is_some_and(|flight| flight.start < self.wire.position())
     }
 
+    /// The oldest command of which the first byte has gone out and whose reply has not come.
+    pub fn begun(&self) -> Option<CommandId> {
+        self.window.two_begun(self.wire.position())[0].map(CommandId)
+    }
+
     /// Whether all of this command has gone out and its reply has not come.
     pub fn is_sent(&self, id: CommandId) -> bool {
         let flight = self.window.get(id.0);

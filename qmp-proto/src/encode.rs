@@ -1,5 +1,6 @@
 //! How commands are written: `{"execute": …, "arguments": {…}, "id": N}`.
 
+use alloc::borrow::Cow;
 use alloc::vec::Vec;
 use core::convert::Infallible;
 use core::fmt;
@@ -18,6 +19,7 @@ const ROOM: usize = 128;
 #[derive(Clone)]
 #[must_use = "a command does nothing until it is executed"]
 pub struct Prepared<F = Infallible> {
+    name: Cow<'static, str>,
     pub(crate) text: Vec<u8>,
     pub(crate) quit: bool,
     pub(crate) out_of_band: bool,
@@ -30,12 +32,18 @@ impl<F> Prepared<F> {
         let mut text = Vec::with_capacity(ROOM);
         append(&mut text, &request)?;
         Ok(Self {
-            text,
             quit: request.is_quit(),
+            name: request.name,
+            text,
             out_of_band: request.out_of_band,
             descriptor: request.descriptor,
             no_reply: request.no_reply,
         })
+    }
+
+    /// The command's name.
+    pub fn name(&self) -> &Cow<'static, str> {
+        &self.name
     }
 
     /// Whether it is to be executed out-of-band.

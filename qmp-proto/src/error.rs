@@ -104,13 +104,13 @@ pub struct CommandError {
     pub class: ErrorClass,
     /// A text for people, in English. It may change between versions.
     ///
-    /// It is the unfiltered text of the server or the guest, cut off after 64 KiB: show it through [`printable`], as this
+    /// It is the unfiltered text of the server or the guest, cut off after 1 MiB: show it through [`printable`], as this
     /// error's `Display` does.
     pub desc: Arc<str>,
 }
 
 /// More of a text is not kept.
-const LONGEST: usize = 64 << 10;
+const LONGEST: usize = 1 << 20;
 const SHORT: usize = 256;
 
 /// The class of a [`CommandError`].

@@ -51,12 +51,22 @@ impl Evidence {
         }
     }
 
+    /// The error, unless it is that with which an agent answers the byte that a session begins with.
+    pub fn refusal(&self) -> Option<&CommandError> {
+        match self {
+            Self::Error(error) if self.weight() > 1 => Some(error),
+            _ => None,
+        }
+    }
+
     /// How much it says of the peer. The last one of those that say most is kept.
     fn weight(&self) -> u8 {
         match self {
             Self::Noise(_) => 0,
             Self::Error(error) if error.desc.contains(PARSE_ERROR) => 1,
-            _ => 2,
+            Self::Error(_) | Self::Reply | Self::Event => 2,
+            // A monitor has errors too for what an agent is asked.
+            Self::Greeting => 3,
         }
     }
 
@@ -196,6 +206,8 @@ mod tests {
         assert_eq!(heard(lines.as_bytes()), known("it is off"));
         let lines = [error("one"), error("two")].concat();
         assert_eq!(heard(lines.as_bytes()), known("two"));
+        let lines = ["{\"QMP\": {}}\n", &lines].concat();
+        assert_eq!(heard(lines.as_bytes()), Some(Evidence::Greeting));
     }
 
     #[test]

@@ -78,7 +78,7 @@ impl<F> Queue<F> {
 
     /// Puts an encoded request behind the others.
     pub(crate) fn push_prepared(&mut self, prepared: Prepared<F>, id: u64) {
-        let Prepared { text, quit, out_of_band, no_reply, descriptor } = prepared;
+        let Prepared { text, quit, out_of_band, no_reply, descriptor, .. } = prepared;
         let start = self.text.len();
         self.text.extend_from_slice(&text);
         let (length, withdrawn) = (0, false);

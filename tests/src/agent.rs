@@ -34,10 +34,10 @@ struct Process {
 
 impl Process {
     /// Starts one with a folder for its state and for what it says.
-    fn start(program: &Path, method: &str, path: &Path, folder: &Path) -> Self {
+    fn start(program: &Path, method: &str, path: &Path, folder: &Path, more: &[&str]) -> Self {
         let log = File::options().create(true).append(true).open(folder.join("stderr"));
         let mut command = Command::new(program);
-        command.args(["-m", method, "-p"]).arg(path).arg("-t").arg(folder);
+        command.args(["-m", method, "-p"]).arg(path).arg("-t").arg(folder).args(more);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log.expect("a file"));
         let child = command.spawn().expect("it is installed, so it starts");
         let handle = pidfd_open(Pid::from_child(&child), PidfdFlags::empty());
@@ -61,15 +61,22 @@ impl Drop for Process {
 pub struct Agent {
     program: PathBuf,
     folder: TempDir,
+    arguments: Vec<String>,
     running: Option<Process>,
 }
 
 impl Agent {
     /// Starts one, and waits until it listens. None where it is not installed.
     pub fn start() -> Option<Self> {
+        Self::start_with(&[])
+    }
+
+    /// The same, with more arguments.
+    pub fn start_with(more: &[&str]) -> Option<Self> {
         let program = find("qemu-ga")?;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let mut agent = Self { program, folder, running: None };
+        let arguments = more.iter().map(|&argument| argument.to_owned()).collect();
+        let mut agent = Self { program, folder, arguments, running: None };
         agent.restart();
         Some(agent)
     }
@@ -77,8 +84,9 @@ impl Agent {
     /// Starts one at the place of one that was killed.
     pub fn restart(&mut self) {
         assert!(self.running.is_none(), "it runs");
+        let more: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         let process =
-            Process::start(&self.program, "unix-listen", &self.path(), self.folder.path());
+            Process::start(&self.program, "unix-listen", &self.path(), self.folder.path(), &more);
         self.running = Some(process);
         self.wait_until_it_listens();
     }
@@ -172,7 +180,8 @@ impl SerialAgent {
 
     /// Starts the agent, and waits until it reads: what came before is lost.
     pub fn start(&mut self) {
-        let process = Process::start(&self.program, "isa-serial", &self.path, self.folder.path());
+        let process =
+            Process::start(&self.program, "isa-serial", &self.path, self.folder.path(), &[]);
         self.running = Some(process);
         let start = Instant::now();
         // It turns the echo off when it has thrown away what had come.

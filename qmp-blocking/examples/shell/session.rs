@@ -249,7 +249,7 @@ impl Session {
                 Outcome::Failed
             }
             _ if self.client.close_reason().is_some() => self.lost(),
-            error @ (Error::TimedOut { .. } | Error::AgentSilent { .. }) => {
+            error if error.is_timeout() => {
                 self.printer.problem(&error.to_string());
                 Outcome::TimedOut
             }

@@ -46,7 +46,7 @@ impl GuestExecError {
         match self {
             Self::NotStarted(error)
             | Self::StillRunning { error, .. }
-            | Self::Lost { error, .. } => is_timeout(error),
+            | Self::Lost { error, .. } => error.is_timeout(),
             Self::NotBase64 { .. } => false,
         }
     }
@@ -56,15 +56,13 @@ impl GuestExecError {
         match error {
             Error::TimedOut { sent: false }
             | Error::AgentSilent { sent: false }
+            | Error::AgentBusy { .. }
+            | Error::AgentRefuses(_)
             | Error::NotSent(_)
             | Error::Refused(_) => Self::StillRunning { pid, error },
             error => Self::Lost { pid, error },
         }
     }
-}
-
-fn is_timeout(error: &Error) -> bool {
-    matches!(error, Error::TimedOut { .. } | Error::AgentSilent { .. })
 }
 
 /// Whether the command was sent, and nothing tells what came of it.

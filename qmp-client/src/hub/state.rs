@@ -11,6 +11,7 @@ use qmp_proto::{
     NoReply, Output, Phase, Prepared, Raw, Refusal,
 };
 
+use super::channel::Channel;
 use super::slots::{Slot, Slots};
 use super::turn::Turn;
 use super::{Flushed, Received};
@@ -37,6 +38,8 @@ pub(super) struct State {
     pub(super) broken: Option<IoFailure>,
     /// When a guest agent was asked for the session that is waited for, as far as was looked.
     asked: Option<Instant>,
+    /// Of a guest agent's connection.
+    channel: Option<Box<Channel>>,
 }
 
 /// What is left to do when the lock is released: wakers and watches run code that is not ours.
@@ -93,6 +96,7 @@ impl Aside {
 
 impl State {
     pub(super) fn new(config: Config, nonce: u64) -> Self {
+        let agent = config.dialect == Dialect::GuestAgent;
         Self {
             connection: Connection::new(config, nonce),
             slots: Slots::default(),
@@ -103,6 +107,7 @@ impl State {
             turn: Turn::new(),
             broken: None,
             asked: None,
+            channel: agent.then(Box::default),
         }
     }
 
@@ -136,6 +141,7 @@ impl State {
         if self.connection.phase() != Phase::Syncing {
             self.asked = None;
         }
+        self.look_at_channel();
         self.connection.close_reason().is_none()
     }
 
@@ -145,7 +151,11 @@ impl State {
         prepared: Prepared<OwnedFd>,
     ) -> Result<(CommandId, bool), Refusal> {
         let alone = self.connection.is_idle();
+        let name = self.channel.is_some().then(|| prepared.name().clone());
         let id = self.connection.execute_prepared(prepared)?;
+        if let (Some(channel), Some(name)) = (&mut self.channel, name) {
+            channel.accept(id, name);
+        }
         self.slots.insert(id, Slot::Waiting(None));
         self.turn.note(alone);
         Ok((id, alone))
@@ -156,20 +166,36 @@ impl State {
         if self.turn.caller == Some(id) {
             self.turn.caller = None;
         }
+        if let Some(channel) = &mut self.channel {
+            channel.forget(id);
+        }
         self.slots.remove(&id)
+    }
+
+    fn look_at_channel(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.look_at(&self.connection);
+        }
+    }
+
+    /// Why a command of which nothing was sent had to wait for a guest agent, as far as that is known.
+    fn why_it_waited(&self) -> Option<Error> {
+        self.channel.as_ref().and_then(|channel| channel.why_it_waited(&self.connection))
     }
 
     /// How a command ended that is not waited for any more. A guest agent that has taken nothing, or
     /// has stopped to, may not be there at all.
     pub(super) fn give_up(&mut self, id: CommandId) -> Result<Raw, Error> {
         let connection = &mut self.connection;
-        let with_agent = connection.dialect() == Dialect::GuestAgent;
         let (syncing, whole) = (connection.phase() == Phase::Syncing, connection.is_sent(id));
         match connection.cancel(id) {
             Cancelled::NoReplyOwed => Ok(NoReply::Deadline.into()),
-            Cancelled::NeverSent(_) if syncing => Err(Error::AgentSilent { sent: false }),
-            Cancelled::NeverSent(_) => Err(Error::TimedOut { sent: false }),
-            Cancelled::ReplyDiscarded if with_agent && !whole => {
+            Cancelled::NeverSent(_) => Err(match self.why_it_waited() {
+                Some(why) => why,
+                None if syncing => Error::AgentSilent { sent: false },
+                None => Error::TimedOut { sent: false },
+            }),
+            Cancelled::ReplyDiscarded if self.channel.is_some() && !whole => {
                 Err(Error::AgentSilent { sent: true })
             }
             Cancelled::ReplyDiscarded | Cancelled::Unknown => Err(Error::TimedOut { sent: true }),
@@ -183,7 +209,10 @@ impl State {
         while self.broken.is_none() {
             let Some(transmit) = self.connection.transmit() else { break };
             match send(transmit.bytes, transmit.descriptor.map(AsFd::as_fd)) {
-                Ok(sent) => self.connection.advance(sent),
+                Ok(sent) => {
+                    self.connection.advance(sent);
+                    self.look_at_channel();
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {

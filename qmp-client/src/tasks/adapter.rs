@@ -37,10 +37,13 @@ macro_rules! adapter {
         /// Connects to the guest agent behind an [`Address`]($crate::Address): that of its channel's
         /// chardev on QEMU's command line, or the Unix socket at a path.
         ///
+        /// Give each command a timeout: [`Client::with_timeout`]($crate::tasks::Client::with_timeout). If the
+        /// agent dies or the guest reboots, nothing else ends a command, and every later one waits for it.
+        ///
         /// # Errors
         ///
-        /// As [`connect`]; [`ConnectError::NoAgent`]($crate::ConnectError::NoAgent) where none answers
-        /// within 10 s, as none runs in the guest.
+        /// As [`connect`]; [`ConnectError::NoAgent`]($crate::ConnectError::NoAgent) if none answers
+        /// within 10 s. It names what came instead.
         pub async fn connect_guest_agent(
             address: impl TryInto<$crate::Address, Error: Into<$crate::ConnectError>>,
         ) -> Result<$crate::tasks::Client, $crate::ConnectError> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use qmp_tests::scripted::{GREETING, PATIENCE, Peer, event_text, pair};
 use rustix::net::{AddressFamily, SocketType};
 
-use super::qmp::{Builder, CloseReason, ConnectError, NotQmp};
+use super::qmp::{Builder, CloseReason, CommandError, ConnectError, Evidence, NotQmp};
 use super::runtime::tell;
 use super::{heard, qmp};
 
@@ -58,11 +58,21 @@ fn c20_no_socket_and_no_address() {
 #[test]
 fn c20_no_greeting_or_half_of_one() {
     tell(async {
-        for said in ["", r#"{"QMP": {"version": "#] {
+        let failed = || Evidence::Error(CommandError::generic("no"));
+        for (said, came) in [
+            ("", None),
+            (r#"{"QMP": {"version": "#, Some(Evidence::Noise(20))),
+            (r#"{"return": {}, "id": 7}"#, Some(Evidence::Reply)),
+            (r#"{"error": {"class": "GenericError", "desc": "no"}}"#, Some(failed())),
+        ] {
             let error = error_of(SHORT, said, Peer::expect_eof).await;
-            let ConnectError::NoGreeting { waited } = error else { panic!("{error:?}") };
-            assert!((SHORT..PATIENCE).contains(&waited), "it waited {waited:?}");
+            let ConnectError::NoGreeting { waited, evidence } = &error else { panic!("{error:?}") };
+            assert!((SHORT..PATIENCE).contains(waited), "it waited {waited:?}");
+            assert_eq!(*evidence, came);
             let text = error.to_string();
+            let instead =
+                came.map(|came| format!("; instead came {came}: ")).unwrap_or(": ".into());
+            assert!(text.contains(&format!("s{instead}another")), "{text}");
             for cause in ["another client", "websocket", "TLS", "guest agent"] {
                 assert!(text.contains(cause), "{text}");
             }
@@ -75,14 +85,18 @@ fn c20_no_capabilities() {
     tell(async {
         let error = error_of(LONGER, GREETING, |peer| {
             peer.expect("qmp_capabilities");
-            // Neither of these is the answer. It may have given up by then.
+            // None of these is the answer. It may have given up by then.
             peer.try_send(event_text("STOP", "{}"));
             peer.try_send(r#"{"return": {}, "id": "another's"}"#);
+            peer.try_send(r#"{"error": {"class": "GenericError", "desc": "what?"}}"#);
             peer.expect_eof();
         });
         let error = error.await;
-        let ConnectError::NoCapabilities { waited } = error else { panic!("{error:?}") };
-        assert!((LONGER..PATIENCE).contains(&waited), "it waited {waited:?}");
+        let ConnectError::NoCapabilities { waited, evidence } = &error else { panic!("{error:?}") };
+        assert!((LONGER..PATIENCE).contains(waited), "it waited {waited:?}");
+        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("what?"))));
+        let text = error.to_string();
+        assert!(text.contains("; instead came the error GenericError: what?: "), "{text}");
     });
 }
 

@@ -3,14 +3,17 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
+use qmp_tests::agent::Agent;
 use qmp_tests::scripted::{PATIENCE, Server, pair};
 
 use super::super::qmp::guest_commands::{GuestFileWrite, GuestGetTime};
-use super::super::qmp::{ConnectError, Error};
+use super::super::qmp::{ConnectError, Error, ErrorClass, Evidence};
 use super::super::runtime::tell;
 use super::{agents, delimited, echo, heard, is_in_step, serve_echoes, sync_number, synchronise};
 
 const SHORT: Duration = Duration::from_millis(100);
+/// Long enough for an agent to answer.
+const LONGER: Duration = Duration::from_millis(1500);
 
 #[test]
 fn c23_nobody_answers_and_the_error_says_what_that_looks_like() {
@@ -22,13 +25,64 @@ fn c23_nobody_answers_and_the_error_says_what_that_looks_like() {
         });
         let impatient = agents().deadline(SHORT);
         let error = wait!(impatient.connect(server.address())).unwrap_err();
-        assert!(matches!(error, ConnectError::NoAgent { waited } if waited >= SHORT), "{error:?}");
+        let ConnectError::NoAgent { waited, evidence: None } = &error else { panic!("{error:?}") };
+        assert!(*waited >= SHORT);
         let text = error.to_string();
         let expected = "connected, but no guest agent answered in ";
         assert!(text.starts_with(expected) && text.contains("is qemu-ga running"), "{text}");
         assert!(text.contains("or it is older than guest-sync-delimited (QEMU 1.1)"), "{text}");
         done.send(()).unwrap();
         server.join();
+    });
+}
+
+#[test]
+fn c23_an_agent_that_refuses_a_session_is_named_in_its_own_words() {
+    tell(async {
+        let Some(agent) = Agent::start_with(&["-b", "guest-sync-delimited"]) else { return };
+        let error = wait!(agents().deadline(LONGER).connect(agent.address())).unwrap_err();
+        let ConnectError::NoAgent { evidence: Some(Evidence::Error(refusal)), .. } = &error else {
+            panic!("{error:?}")
+        };
+        assert_eq!(refusal.class, ErrorClass::CommandNotFound);
+        let text = error.to_string();
+        let named = "instead came the error CommandNotFound: ";
+        assert!(
+            text.contains(named) && text.contains("guest-sync-delimited has been dis"),
+            "{text}"
+        );
+        assert!(
+            text.ends_with("it must allow guest-sync-delimited, which is how a session begins")
+        );
+    });
+}
+
+/// A console's words, cut off or not, and a hostile error.
+#[test]
+fn c23_what_comes_in_place_of_an_agents_answer_is_named() {
+    let hostile = "\u{1b}]0;x\u{7}".repeat(40);
+    let error = serde_json::json!({"error": {"class": "X", "desc": hostile}}).to_string() + "\n";
+    let cases = [
+        (
+            "\r\nlogin: ".to_owned(),
+            "; instead came 6 bytes that are not a message: is this a console",
+        ),
+        ("{\"event\": \"A\"}\n".to_owned(), "; instead came an event: is qemu-ga running"),
+        (error, "; instead came the error X: \\u{1b}]0;x\\u{7}\\u{1b}"),
+    ];
+    tell(async {
+        for (said, named) in cases {
+            let (socket, script) = pair(move |peer| {
+                peer.send(said);
+                sync_number(peer);
+                peer.rest();
+            });
+            let error = wait!(agents().deadline(SHORT).from_stream(socket)).unwrap_err();
+            let text = error.to_string();
+            assert!(text.contains(named), "{text}");
+            assert!(text.len() < 1500 && !text.contains('\u{1b}'), "{text}");
+            script.join();
+        }
     });
 }
 
@@ -53,8 +107,10 @@ fn c23_a_command_that_finds_no_room_is_caught_by_its_deadline() {
         let outcome = wait!(client.with_timeout(SHORT).execute(&big));
         assert_eq!(outcome, Err(Error::AgentSilent { sent: true }));
         // What comes now waits for a new session.
-        let silent = echo(&client.with_timeout(SHORT), 1).await;
-        assert_eq!(silent, Err(Error::AgentSilent { sent: false }));
+        let busy = echo(&client.with_timeout(SHORT), 1).await.unwrap_err();
+        let expected =
+            matches!(&busy, Error::AgentBusy { command, .. } if command == "guest-file-write");
+        assert!(expected, "{busy}");
         blocked.send(()).unwrap();
         is_in_step(&client.with_timeout(PATIENCE)).await;
         drop(client);
