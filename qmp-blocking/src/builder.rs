@@ -8,11 +8,13 @@ use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command};
 use std::sync::Arc;
+use std::task::Poll;
+use std::thread;
 use std::time::Instant;
 
-use qmp_client::connect::{Opened, connect_tcp, connect_unix, open};
+use qmp_client::connect::{Connecting, Handshake, Opened, connect_tcp, connect_unix, open};
 use qmp_client::listen::ListenSocket;
-use qmp_client::{Address, ConnectError, Options, options, pump, spawn};
+use qmp_client::{Address, ConnectError, Options, pump, spawn};
 use qmp_proto::{Dialect, Greeting};
 
 use crate::background;
@@ -120,7 +122,7 @@ impl Builder {
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<Client, ConnectError> {
         let address = address.try_into().map_err(Into::into)?;
-        self.connect_by(|deadline| open(&address, deadline))
+        self.connect_by(address, open, |_| ()).map(|(client, ())| client)
     }
 
     /// As [`connect`](Self::connect), with all events from the connection's very first on.
@@ -132,37 +134,40 @@ impl Builder {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<(Client, Events), ConnectError> {
-        let start = Instant::now();
         let address = address.try_into().map_err(Into::into)?;
-        let opened = self.opened(start, |deadline| open(&address, deadline))?;
-        self.begin_with_events(opened, start)
+        self.connect_by(address, open, |line| self.events(line))
     }
 
     /// As [`connect`](Self::connect). A program that connects by this alone is spared all other kinds
     /// of address.
     pub(crate) fn connect_unix(&self, path: &Path) -> Result<Client, ConnectError> {
-        self.connect_by(|deadline| Ok(connect_unix(path, deadline)?.into()))
+        let open = |_: &Address, deadline| Ok(connect_unix(path, deadline)?.into());
+        self.connect_by(path.into(), open, |_| ()).map(|(client, ())| client)
     }
 
     /// As [`connect_unix`](Self::connect_unix), for a TCP port.
     pub(crate) fn connect_tcp(&self, host: &str, port: u16) -> Result<Client, ConnectError> {
-        self.connect_by(|deadline| Ok(connect_tcp(host, port, deadline)?.into()))
+        let open = |_: &Address, deadline| Ok(connect_tcp(host, port, deadline)?.into());
+        let address = Address::Tcp { host: host.to_owned(), port };
+        self.connect_by(address, open, |_| ()).map(|(client, ())| client)
     }
 
-    fn connect_by(
+    /// Opens connections to the address until one is ready; what `attach` makes of that one is there
+    /// from its first byte on.
+    fn connect_by<T>(
         &self,
-        open: impl FnOnce(Instant) -> Result<Opened, ConnectError>,
-    ) -> Result<Client, ConnectError> {
-        let start = Instant::now();
-        self.begin(self.opened(start, open)?, start)
-    }
-
-    fn opened(
-        &self,
-        start: Instant,
-        open: impl FnOnce(Instant) -> Result<Opened, ConnectError>,
-    ) -> Result<Opened, ConnectError> {
-        open(self.options.deadline_after(start)).map_err(|error| self.options.not_opened(error))
+        address: Address,
+        open: impl Fn(&Address, Instant) -> Result<Opened, ConnectError>,
+        attach: impl Fn(&Arc<Line>) -> T,
+    ) -> Result<(Client, T), ConnectError> {
+        let mut connecting = Connecting::to(address.clone(), &self.options, Instant::now());
+        loop {
+            let opened = connecting.opened(open(&address, connecting.deadline()))?;
+            match self.begin(opened, &mut connecting, &attach) {
+                Err(error) => thread::sleep(connecting.again(error)?),
+                begun => return begun,
+            }
+        }
     }
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
@@ -187,7 +192,7 @@ impl Builder {
     ///
     /// As [`connect`](Self::connect).
     pub fn from_stream(&self, stream: impl Into<OwnedFd>) -> Result<Client, ConnectError> {
-        self.begin(direct(stream.into())?, Instant::now())
+        self.begin_once(direct(stream.into())?, Instant::now(), |_| ()).map(|(client, ())| client)
     }
 
     /// As [`from_stream`](Self::from_stream), with all events from the connection's very first on.
@@ -199,7 +204,7 @@ impl Builder {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin_with_events(direct(stream.into())?, Instant::now())
+        self.begin_once(direct(stream.into())?, Instant::now(), |line| self.events(line))
     }
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
@@ -216,7 +221,8 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<Client, ConnectError> {
-        self.begin(pump::socket_for(reader, writer)?, Instant::now())
+        let opened = pump::socket_for(reader, writer)?;
+        self.begin_once(opened, Instant::now(), |_| ()).map(|(client, ())| client)
     }
 
     /// As [`from_io`](Self::from_io), with all events from the connection's very first on.
@@ -229,7 +235,8 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin_with_events(pump::socket_for(reader, writer)?, Instant::now())
+        let opened = pump::socket_for(reader, writer)?;
+        self.begin_once(opened, Instant::now(), |line| self.events(line))
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
@@ -274,49 +281,62 @@ impl Builder {
     ) -> Result<(Client, Events, Child), ConnectError> {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
-        match self.begin_with_events(Opened::direct(socket), start) {
+        match self.begin_once(Opened::direct(socket), start, |line| self.events(line)) {
             Ok((client, events)) => Ok((client, events, child)),
             Err(error) => Err(spawn::reap(child, error)),
         }
     }
 
-    /// Negotiates over a socket in blocking mode.
-    fn begin(&self, opened: Opened, start: Instant) -> Result<Client, ConnectError> {
-        self.client(self.line(opened, start)?, start)
-    }
-
-    fn begin_with_events(
+    /// Negotiates over a socket that cannot be made again.
+    fn begin_once<T>(
         &self,
         opened: Opened,
         start: Instant,
-    ) -> Result<(Client, Events), ConnectError> {
-        let line = self.line(opened, start)?;
-        let events = Events::new(line.hub.subscribe(self.options.event_limits), &line);
-        Ok((self.client(line, start)?, events))
+        attach: impl Fn(&Arc<Line>) -> T,
+    ) -> Result<(Client, T), ConnectError> {
+        self.begin(opened, &mut Connecting::once(&self.options, start), attach)
     }
 
-    fn line(&self, opened: Opened, start: Instant) -> Result<Arc<Line>, ConnectError> {
-        let hub = self.options.hub(opened.descriptors, start);
-        Ok(Arc::new(Line::new(hub, opened.socket)?))
+    /// Negotiates over a socket in blocking mode.
+    fn begin<T>(
+        &self,
+        opened: Opened,
+        connecting: &mut Connecting,
+        attach: impl Fn(&Arc<Line>) -> T,
+    ) -> Result<(Client, T), ConnectError> {
+        let hub = self.options.hub(opened.descriptors, connecting.start());
+        let line = Arc::new(Line::new(hub, opened.socket)?);
+        let attached = attach(&line);
+        Ok((self.client(line, connecting)?, attached))
     }
 
-    fn client(&self, line: Arc<Line>, start: Instant) -> Result<Client, ConnectError> {
-        let ready = self.negotiate(&line, start);
+    fn events(&self, line: &Arc<Line>) -> Events {
+        Events::new(line.hub.subscribe(self.options.event_limits), line)
+    }
+
+    fn client(&self, line: Arc<Line>, connecting: &mut Connecting) -> Result<Client, ConnectError> {
+        let ready = negotiate(&line, connecting.handshake(line.hub.clone()));
         let greeting = ready.inspect_err(|_| line.finish())?;
         background::start(line.clone()).inspect_err(|_| line.finish())?;
         let most = self.options.config.max_queued;
         let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);
         Ok(Client::new(line, greeting, &self.options, callbacks, self.refuse_unknown))
     }
+}
 
-    fn negotiate(&self, line: &Line, start: Instant) -> Result<Greeting, ConnectError> {
-        let deadline = self.options.deadline_after(start);
-        let mut ready = line.hub.ready();
-        // To a guest agent we speak first.
-        line.flush();
-        let ready = line.wait(Some(deadline), |waker| Progress::by_socket(ready.poll(waker)));
-        let ready = ready.ok_or_else(|| options::not_ready(&line.hub, start))?;
-        Ok(ready.map_err(ConnectError::Ended)?.unwrap_or_default())
+fn negotiate(line: &Line, mut handshake: Handshake<'_>) -> Result<Greeting, ConnectError> {
+    // To a guest agent we speak first.
+    line.flush();
+    loop {
+        let look_at = handshake.look_at();
+        let polled = line.wait(Some(look_at), |waker| match handshake.poll(waker) {
+            Poll::Ready(ready) => Progress::Done(Some(ready)),
+            Poll::Pending if handshake.look_at() != look_at => Progress::Done(None),
+            Poll::Pending => Progress::Reads,
+        });
+        if let Some(Some(ready)) = polled {
+            return Ok(ready?.unwrap_or_default());
+        }
     }
 }
 

@@ -3,10 +3,12 @@
 //! A server that has only just been started has no socket yet (`ENOENT`), or has one but does not
 //! listen (`ECONNREFUSED`); and a QEMU that serves another client has a short queue for the next
 //! ones, which may be full (`EAGAIN`). These three are tried again, after pauses that grow from 1 to
-//! 50 ms, until the deadline. Anything else ends the attempt at once.
+//! 50 ms, until the deadline; so is a reset by a server that is quitting (`ECONNRESET`,
+//! `ECONNABORTED`). Anything else ends the attempt at once.
 //!
-//! To connect says nothing about who is there: QEMU serves one client of a monitor at a time, and one
-//! that waits in the queue is connected too, and hears nothing.
+//! A connection says nothing about its server: QEMU serves one client of a monitor at a time, and the
+//! next one waits in the queue, connected and without a greeting. A server that quits ends those that
+//! wait. So the same deadline covers the handshake, and [`Connecting`] tells when to connect again.
 //!
 //! ```
 //! use std::os::unix::net::UnixListener;
@@ -37,13 +39,18 @@ use std::time::Instant;
 use crate::address::Address;
 
 pub use attempts::Attempts;
+pub use connecting::Connecting;
 pub use error::SocketError;
+pub use handshake::Handshake;
 pub use open::{Opened, open};
 pub use unix::{try_abstract, try_unix};
 
 mod attempts;
+mod connecting;
 mod error;
+mod handshake;
 pub(crate) mod open;
+mod redial;
 #[cfg(feature = "streams")]
 pub(crate) mod streams;
 #[cfg(not(feature = "streams"))]

@@ -63,6 +63,17 @@ pub enum ConnectError {
     },
     /// The connection ended before the server was ready for commands.
     Ended(CloseReason),
+    /// Each connection to an address ended before the server was ready for commands, until the deadline.
+    KeptEnding {
+        /// Where the connections went.
+        address: Address,
+        /// How the last one ended.
+        reason: CloseReason,
+        /// How many ended.
+        times: u32,
+        /// How long it was tried.
+        waited: Duration,
+    },
 }
 
 impl ConnectError {
@@ -117,6 +128,17 @@ impl fmt::Display for ConnectError {
             Self::Ended(reason) => {
                 write!(f, "the connection ended before the server was ready: {reason}")
             }
+            Self::KeptEnding { address, reason, times, waited } => {
+                let times = match times {
+                    1 => "once".to_owned(),
+                    times => format!("{times} times"),
+                };
+                write!(
+                    f,
+                    "the connection to {address} ended before the server was ready, {times} in \
+                     {waited:.1?}: {reason}; is QEMU quitting, or failing at its start?"
+                )
+            }
         }
     }
 }
@@ -156,7 +178,7 @@ impl error::Error for ConnectError {
             Self::Address(error) => Some(error),
             Self::NoSocket(error) => Some(error),
             Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
-            Self::Ended(reason) => Some(reason),
+            Self::Ended(reason) | Self::KeptEnding { reason, .. } => Some(reason),
             Self::Exited(_)
             | Self::NobodyCame { .. }
             | Self::NoGreeting { .. }

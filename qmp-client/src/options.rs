@@ -48,16 +48,6 @@ impl Options {
         start.checked_add(self.deadline).unwrap_or(start + A_CENTURY)
     }
 
-    /// Why there is no transport, in words that fit what was looked for.
-    pub fn not_opened(&self, error: impl Into<ConnectError>) -> ConnectError {
-        match error.into() {
-            ConnectError::NoSocket(error) => {
-                ConnectError::NoSocket(error.looking_for(self.config.dialect))
-            }
-            error => error,
-        }
-    }
-
     /// Why a listener at `address` that has waited since `start` gives up.
     pub fn nobody_came(&self, address: &Address, start: Instant) -> ConnectError {
         let (address, dialect) = (address.clone(), self.config.dialect);
@@ -108,8 +98,10 @@ macro_rules! option_setters {
     () => {
         /// How long connecting may take, up to the server being ready for commands: 10 s by default.
         ///
-        /// Within it, one connection is held: giving up and coming again would fill the server's
-        /// backlog. A server that is not there yet is waited for.
+        /// A server that is not there yet is waited for. A connection to an address that ends before it
+        /// is ready is made again, as the server may be quitting for another to start. While it lasts
+        /// it is kept, even without a greeting, as giving it up would fill the server's backlog. Only a
+        /// server that greets and does not answer is connected to again, after three seconds.
         pub fn deadline(mut self, deadline: ::std::time::Duration) -> Self {
             self.options.deadline = deadline;
             self

@@ -246,23 +246,38 @@ fn c21_a_fault_of_the_writer_ends_the_recording_alone() {
     assert_harmless(|| panic!("not today"), "the recording's writer panicked");
 }
 
+/// As one that is made again, since its server was quitting: what follows is the only trace.
+#[test]
+fn c21_a_connection_without_a_byte_writes_nothing() {
+    let page = Page::default();
+    let recording = Recording::new(page.clone());
+    tapped(&recording).abort();
+    tapped(&recording).receive(Received::Eof);
+    assert_eq!(page.text(), "");
+    hear(&tapped(&recording), r#"{"event": "STOP"}"#);
+    assert_eq!(page.lines().len(), 1);
+}
+
 #[test]
 fn c21_connections_are_written_down_one_after_the_other() {
     let page = Page::default();
     let recording = Recording::new(page.clone());
     for _ in 0..2 {
-        tapped(&recording).abort();
+        let hub = tapped(&recording);
+        hear(&hub, r#"{"event": "STOP"}"#);
+        hub.abort();
     }
     let shown = |line: &str| line.split_once(' ').unwrap().1.to_owned();
     let lines: Vec<_> = page.text().lines().map(shown).collect();
-    assert_eq!(lines, ["QMP trace, version 1", "-> --", "QMP trace, version 1", "-> --"]);
+    let one = ["QMP trace, version 1", r#"<- {"event": "STOP"}"#, "-> --"];
+    assert_eq!(lines.iter().map(|line| line.trim()).collect::<Vec<_>>(), [one, one].concat());
     // Each is a trace; both together are none, or the second would never be replayed.
     let text = page.text();
     for one in text.split_inclusive("-> --\n") {
         let trace: Trace = one.parse().unwrap();
-        assert!(matches!(trace.entries(), [entry] if *entry.payload() == Payload::End));
+        assert!(matches!(trace.entries(), [_, entry] if *entry.payload() == Payload::End));
     }
-    assert_eq!(text.parse::<Trace>().unwrap_err().line, 3);
+    assert_eq!(text.parse::<Trace>().unwrap_err().line, 4);
 }
 
 #[test]

@@ -196,7 +196,8 @@ impl Setup {
         server
     }
 
-    /// Starts it, and does not wait. No client may connect to a monitor that has `wait=off`.
+    /// Starts it, and does not wait. A client that connects at once to a monitor with `wait=off` may
+    /// be greeted twice, or hang QEMU.
     pub fn start_at_once(mut self) -> Server {
         let child = self.command.spawn().expect("it is installed, so it starts");
         Server::new(child, self.folder, self.addresses)

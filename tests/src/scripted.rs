@@ -63,10 +63,15 @@ impl Server {
 
     /// On a TCP port, for one client.
     pub fn tcp(script: impl FnOnce(&mut Peer) + Send + 'static) -> Self {
+        Self::tcp_listener(|listener| script(&mut listener.accept()))
+    }
+
+    /// On a TCP port, for as many clients as the script takes.
+    pub fn tcp_listener(script: impl FnOnce(&Listener) + Send + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = format!("tcp:{}", listener.local_addr().expect("its number"));
         let listener = Listener { socket: listener.into() };
-        Self::start(new_folder(), address, move || script(&mut listener.accept()))
+        Self::start(new_folder(), address, move || script(&listener))
     }
 
     /// On a Unix socket, for as many clients as the script takes.
@@ -96,6 +101,11 @@ impl Server {
 
     fn start(folder: TempDir, address: String, script: impl FnOnce() + Send + 'static) -> Self {
         Self { address, script: Script::start(script), folder }
+    }
+
+    /// On a Unix socket or a TCP port, for as many clients as the script takes.
+    pub fn listener(tcp: bool, script: impl FnOnce(&Listener) + Send + 'static) -> Self {
+        if tcp { Self::tcp_listener(script) } else { Self::unix_listener(script) }
     }
 
     /// Where it is, in QEMU's syntax.

@@ -11,6 +11,25 @@ use crate::address::Address;
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
+/// Pauses that grow.
+#[derive(Debug)]
+pub(super) struct Pauses(Duration);
+
+impl Default for Pauses {
+    fn default() -> Self {
+        Self(FIRST_PAUSE)
+    }
+}
+
+impl Pauses {
+    /// The next one, which is not longer than the time that is left.
+    pub(super) fn next(&mut self, left: Duration) -> Duration {
+        let pause = self.0.min(left);
+        self.0 = (self.0 * 2).min(LONGEST_PAUSE);
+        pause
+    }
+}
+
 /// The attempts to connect to one address: whether to make another, and after what pause.
 ///
 /// ```
@@ -32,13 +51,13 @@ pub struct Attempts {
     address: Address,
     started: Instant,
     deadline: Instant,
-    pause: Duration,
+    pauses: Pauses,
 }
 
 impl Attempts {
     /// The time that an error later names begins now.
     pub fn new(address: Address, deadline: Instant) -> Self {
-        Attempts { address, started: Instant::now(), deadline, pause: FIRST_PAUSE }
+        Attempts { address, started: Instant::now(), deadline, pauses: Pauses::default() }
     }
 
     /// After a failed attempt: how long to pause before the next one.
@@ -51,12 +70,11 @@ impl Attempts {
     /// that may pass by themselves.
     pub fn again(&mut self, error: io::Error) -> Result<Duration, SocketError> {
         let left = self.deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() || !may_pass(&error) {
+        let timed_out = error.kind() == io::ErrorKind::TimedOut;
+        if left.is_zero() || !(may_pass(&error) || timed_out) {
             return Err(self.end(Step::Connect, error));
         }
-        let pause = self.pause.min(left);
-        self.pause = (self.pause * 2).min(LONGEST_PAUSE);
-        Ok(pause)
+        Ok(self.pauses.next(left))
     }
 
     /// The end of it because the host's name was not resolved.
@@ -69,8 +87,9 @@ impl Attempts {
     }
 }
 
-/// Whether the error is one of a server that is starting or busy.
+/// Whether the error is one of a server that is starting, busy or quitting.
 pub(super) fn may_pass(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
-    matches!(errno, Some(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN))
+    let quitting = matches!(errno, Some(Errno::CONNRESET | Errno::CONNABORTED));
+    quitting || matches!(errno, Some(Errno::NOENT | Errno::CONNREFUSED | Errno::AGAIN))
 }

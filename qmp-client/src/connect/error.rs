@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileTypeExt;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
@@ -41,6 +41,13 @@ impl SocketError {
     #[must_use]
     pub fn looking_for(mut self, dialect: Dialect) -> Self {
         self.dialect = dialect;
+        self
+    }
+
+    /// Counts the time of earlier attempts in.
+    #[must_use]
+    pub(crate) fn tried_since(mut self, start: Instant) -> Self {
+        self.tried = start.elapsed();
         self
     }
 

@@ -9,6 +9,10 @@ use super::attempts::may_pass;
 /// What std's connect takes for a time at least.
 const SHORTEST: Duration = Duration::from_millis(1);
 
+/// The system repeats an attempt after pauses that grow without bound. A new attempt finds a server
+/// sooner whose backlog was full.
+const LONGEST: Duration = Duration::from_secs(3);
+
 /// The addresses of a host, in the order in which to try them.
 pub(crate) fn resolve(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     if host.is_empty() {
@@ -49,11 +53,11 @@ impl From<Kept> for io::Error {
     }
 }
 
-/// The time of the next of so many addresses.
+/// The time for one attempt at the next of so many addresses.
 pub(crate) fn share(deadline: Instant, addresses: usize) -> Duration {
     let left = deadline.saturating_duration_since(Instant::now());
     let addresses = u32::try_from(addresses).unwrap_or(u32::MAX).max(1);
-    (left / addresses).max(SHORTEST)
+    (left / addresses).clamp(SHORTEST, LONGEST)
 }
 
 fn try_one(address: &SocketAddr, time: Duration) -> io::Result<TcpStream> {

@@ -201,6 +201,10 @@ fn pauses_grow_and_end_at_the_deadline() {
     if let Ok(pause) = attempts.again(refused()) {
         assert!(pause < Duration::from_millis(1));
     }
+    // A server that quits resets those who are connecting.
+    for errno in [Errno::CONNRESET, Errno::CONNABORTED, Errno::NOENT, Errno::AGAIN] {
+        assert!(Attempts::new(Address::Stdio, after(LONG)).again(errno.into()).is_ok());
+    }
     assert!(Attempts::new(Address::Stdio, after(LONG)).again(Errno::ACCESS.into()).is_err());
 }
 
@@ -273,6 +277,20 @@ fn every_address_of_a_host_is_tried() {
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
     assert!(tcp::try_each(&[], after(LONG)).is_err());
+}
+
+/// The system repeats one attempt less and less often.
+#[test]
+fn c20_one_attempt_does_not_take_all_the_time_that_is_left() {
+    for (left, addresses, expected) in [(60, 1, 3), (60, 10, 3), (2, 1, 2), (4, 2, 2)] {
+        let share = tcp::share(after(Duration::from_secs(left)), addresses);
+        let expected = Duration::from_secs(expected);
+        assert!((expected - SHORT..=expected).contains(&share), "{share:?}");
+    }
+    let late = || ErrorKind::TimedOut.into();
+    let mut attempts = Attempts::new(Address::Stdio, after(LONG));
+    assert!(attempts.again(late()).is_ok());
+    assert!(Attempts::new(Address::Stdio, after(Duration::ZERO)).again(late()).is_err());
 }
 
 #[test]

@@ -52,21 +52,23 @@ pub fn try_abstract(_: &[u8]) -> io::Result<UnixStream> {
 }
 
 fn open(address: &SocketAddrUnix) -> rustix::io::Result<UnixStream> {
-    let socket = nonblocking_socket()?;
+    let socket = nonblocking(AddressFamily::UNIX)?;
     retry_on_intr(|| net::connect(&socket, address))?;
     rustix::io::ioctl_fionbio(&socket, false)?;
     Ok(UnixStream::from(socket))
 }
 
+/// A stream socket that never blocks and is closed on exec.
 #[cfg(not(target_vendor = "apple"))]
-fn nonblocking_socket() -> rustix::io::Result<OwnedFd> {
+pub(super) fn nonblocking(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
     let flags = net::SocketFlags::NONBLOCK | net::SocketFlags::CLOEXEC;
-    net::socket_with(AddressFamily::UNIX, SocketType::STREAM, flags, None)
+    net::socket_with(family, SocketType::STREAM, flags, None)
 }
 
+/// A stream socket that never blocks and is closed on exec.
 #[cfg(target_vendor = "apple")]
-fn nonblocking_socket() -> rustix::io::Result<OwnedFd> {
-    let socket = net::socket(AddressFamily::UNIX, SocketType::STREAM, None)?;
+pub(super) fn nonblocking(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
+    let socket = net::socket(family, SocketType::STREAM, None)?;
     rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
     rustix::io::ioctl_fionbio(&socket, true)?;
     Ok(socket)

@@ -20,7 +20,8 @@ use super::{Listener, Note, Tap, lock, record, recorder};
 /// A connection's messages are written down when its last handle is dropped, if not before. Clones
 /// write to the same place. Connections that are made one after the other write one trace after the
 /// other; each begins with the line `# QMP trace, version 1`, and is to be cut out there before it is
-/// parsed: two in a text are an error.
+/// parsed: two in a text are an error. So it is with a connection that is made again because the
+/// server was not ready. One that ended without a byte writes nothing.
 ///
 /// ```
 /// use qmp_client::Recording;
@@ -99,6 +100,11 @@ impl Listener for Scribe {
     fn hear(&mut self, notes: &[(Duration, Note)]) {
         let mut output = lock(&self.output);
         if output.error.is_some() {
+            return;
+        }
+        let is_empty = !notes.iter().any(|(_, note)| matches!(note, Note::Bytes(..)));
+        if !self.begun && is_empty && notes.iter().any(|(_, note)| matches!(note, Note::Closed(_)))
+        {
             return;
         }
         let mut text = String::new();

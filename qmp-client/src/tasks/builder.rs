@@ -4,12 +4,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::marker::PhantomData;
 use std::os::fd::OwnedFd;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
+use std::task::Poll;
 use std::time::Instant;
 
 use async_process::{Child, Command};
 use futures_lite::io::{AsyncRead, AsyncWrite};
-use qmp_proto::Dialect;
+use qmp_proto::{Dialect, Greeting};
 
 use super::client::Client;
 use super::driver::Driver;
@@ -23,10 +24,10 @@ use super::spawn::{self, Guard};
 use super::streams::Streams;
 use super::transport::Transport;
 use crate::address::Address;
-use crate::connect::Opened;
+use crate::connect::{Connecting, Handshake, Opened};
 use crate::connect_error::ConnectError;
 use crate::listen::ListenSocket;
-use crate::options::{self, Options};
+use crate::options::Options;
 
 /// The options of a connection. An adapter's `connect` and its kin take the defaults.
 ///
@@ -100,11 +101,16 @@ impl<R: Runtime> Builder<R> {
         &self,
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<(Client, Events, Driver), ConnectError> {
-        let start = Instant::now();
         let address = address.try_into().map_err(Into::into)?;
-        let opened = open::<R>(&address, self.options.deadline_after(start)).await;
-        let opened = opened.map_err(|error| self.options.not_opened(error))?;
-        self.begin(Socket::new(opened)?, start).await
+        let mut connecting = Connecting::to(address.clone(), &self.options, Instant::now());
+        loop {
+            let opened = open::<R>(&address, connecting.deadline()).await;
+            let opened = connecting.opened(opened)?;
+            match self.begin(Socket::new(opened)?, &mut connecting).await {
+                Err(error) => R::sleep(connecting.again(error)?).await,
+                begun => return begun,
+            }
+        }
     }
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
@@ -155,7 +161,7 @@ impl<R: Runtime> Builder<R> {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events, Driver), ConnectError> {
-        self.begin(Socket::new(Opened::direct(stream))?, Instant::now()).await
+        self.begin_once(Socket::new(Opened::direct(stream))?, Instant::now()).await
     }
 
     /// Takes any pair of streams: TLS, pipes, a serial port, another runtime's sockets.
@@ -200,7 +206,7 @@ impl<R: Runtime> Builder<R> {
         reader: impl AsyncRead + Unpin + Send + 'static,
         writer: impl AsyncWrite + Unpin + Send + 'static,
     ) -> Result<(Client, Events, Driver), ConnectError> {
-        self.begin(Streams::new(reader, writer), Instant::now()).await
+        self.begin_once(Streams::new(reader, writer), Instant::now()).await
     }
 
     /// Takes a transport of your own, and gives all events from the very first on, and a driver to be
@@ -213,7 +219,7 @@ impl<R: Runtime> Builder<R> {
         &self,
         transport: impl Transport,
     ) -> Result<(Client, Events, Driver), ConnectError> {
-        self.begin(transport, Instant::now()).await
+        self.begin_once(transport, Instant::now()).await
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
@@ -262,7 +268,7 @@ impl<R: Runtime> Builder<R> {
         let (socket, mut child) = spawn::spawn(command)?;
         let guard = Guard::new(&mut child);
         let begun = match Socket::new(Opened::direct(socket)) {
-            Ok(socket) => self.begin(socket, began).await,
+            Ok(socket) => self.begin_once(socket, began).await,
             Err(error) => Err(error.into()),
         };
         guard.disarm();
@@ -275,20 +281,25 @@ impl<R: Runtime> Builder<R> {
         }
     }
 
-    /// Negotiates, and polls the driver meanwhile.
-    async fn begin(
+    /// Negotiates over a transport that cannot be made again.
+    async fn begin_once(
         &self,
         transport: impl Transport,
         start: Instant,
     ) -> Result<(Client, Events, Driver), ConnectError> {
-        let hub = self.options.hub(transport.carries_descriptors(), start);
+        self.begin(transport, &mut Connecting::once(&self.options, start)).await
+    }
+
+    async fn begin(
+        &self,
+        transport: impl Transport,
+        connecting: &mut Connecting,
+    ) -> Result<(Client, Events, Driver), ConnectError> {
+        let hub = self.options.hub(transport.carries_descriptors(), connecting.start());
         let subscription = hub.subscribe(self.options.event_limits);
         let link = Link::new(hub.clone(), Box::new(transport));
         let mut driver = Driver::new(link.clone(), R::sleep);
-        let left = self.options.deadline_after(start).saturating_duration_since(Instant::now());
-        let ready = within(R::sleep, Some(left), with_driver(&mut driver, hub.ready())).await;
-        let ready = ready.ok_or_else(|| options::not_ready(&hub, start))?;
-        let greeting = ready.map_err(ConnectError::Ended)?.unwrap_or_default();
+        let greeting = negotiate::<R>(&mut driver, connecting.handshake(hub)).await?;
         let client = Client::new(link, greeting, &self.options, R::sleep);
         let events = client.to_events(subscription);
         Ok((client, events, driver))
@@ -301,15 +312,27 @@ fn start<R: Runtime>((client, events, driver): (Client, Events, Driver)) -> (Cli
     (client, events)
 }
 
-/// Waits for a future, and polls the driver meanwhile.
-async fn with_driver<T>(driver: &mut Driver, future: impl Future<Output = T>) -> T {
-    let mut future = pin!(future);
-    poll_fn(|context| {
-        // When it has ended, so has what is waited for.
-        let _ = Pin::new(&mut *driver).poll(context);
-        future.as_mut().poll(context)
-    })
-    .await
+/// Waits until the connection is ready, and polls the driver meanwhile.
+async fn negotiate<R: Runtime>(
+    driver: &mut Driver,
+    mut handshake: Handshake<'_>,
+) -> Result<Greeting, ConnectError> {
+    loop {
+        let look_at = handshake.look_at();
+        let polled = poll_fn(|context| {
+            // When it has ended, so has what is waited for.
+            let _ = Pin::new(&mut *driver).poll(context);
+            match handshake.poll(context.waker()) {
+                Poll::Ready(ready) => Poll::Ready(Some(ready)),
+                Poll::Pending if handshake.look_at() != look_at => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        });
+        let left = look_at.saturating_duration_since(Instant::now());
+        if let Some(Some(ready)) = within(R::sleep, Some(left), polled).await {
+            return Ok(ready?.unwrap_or_default());
+        }
+    }
 }
 
 impl<R: Runtime> Default for Builder<R> {

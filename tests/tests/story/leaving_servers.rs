@@ -1,5 +1,6 @@
 //! C17: servers that are gone in the middle of a word, at each byte of a session.
 
+use std::net::TcpStream;
 use std::sync::mpsc;
 
 use qmp_tests::scripted::{Command, GREETING, PATIENCE, Peer, Server, event_text};
@@ -71,10 +72,11 @@ async fn leaves_everywhere(leave: Leave) {
 /// Everything ends, and says how.
 async fn session(server: &Server) -> Result<Raw, String> {
     let builder = Builder::new().deadline(PATIENCE).command_timeout(PATIENCE);
-    let client = wait!(builder.connect(server.address())).map_err(|error| match error {
+    let address = server.address().trim_start_matches("tcp:");
+    // It may be reset before it is there.
+    let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
+    let client = wait!(builder.from_stream(stream)).map_err(|error| match error {
         ConnectError::Ended(reason) => reason.to_string(),
-        // It was reset before it was there.
-        ConnectError::NoSocket(error) => error.to_string(),
         other => panic!("{other:?}"),
     })?;
     let events = client.events();

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use qmp_tests::qemu::{Block, DEADLINE, Monitor, Setup};
 use qmp_tests::scripted::Script;
+use rustix::process::Signal;
 
 use super::qmp::commands::{HumanMonitorCommand, QueryStatus, Quit};
 use super::qmp::events::{Shutdown as ShutDown, ShutdownCause};
@@ -244,5 +245,55 @@ fn c20_a_busy_qemu_answers_no_qmp_capabilities_until_it_is_not() {
         });
         block.release().unwrap();
         wait!(finish(waiting).await.unwrap().execute(&QueryStatus)).unwrap();
+    });
+}
+
+/// Meanwhile the client opens other connections, which fill the backlog, and then connects again. If
+/// QEMU is stopped, that is refused.
+#[test]
+fn c20_a_qemu_that_is_busy_for_seconds_is_connected_to_when_it_goes_on() {
+    tell(async {
+        for (monitor, stopped) in [
+            (Monitor::Unix, false),
+            (Monitor::Unix, true),
+            (Monitor::Abstract, false),
+            (Monitor::Tcp, false),
+            (Monitor::Tcp, true),
+        ] {
+            let Some(setup) = Setup::bare() else { return };
+            let server = setup.monitor(monitor).monitor(Monitor::Unix).start();
+            let [first, second] = server.addresses() else { panic!() };
+            let other = qmp_tests::qemu::patient().connect(second).unwrap();
+            let block = Block::new(&other, server.folder());
+            let (say, is_connected) = mpsc::channel();
+            let waiting = start({
+                let address = first.clone();
+                async move {
+                    let client = wait!(patient().connect(address)).unwrap();
+                    say.send(()).unwrap();
+                    client
+                }
+            });
+            let not_connected = |time: u64| {
+                let outcome = is_connected.recv_timeout(Duration::from_millis(time));
+                assert_eq!(outcome, Err(mpsc::RecvTimeoutError::Timeout));
+            };
+            // It has greeted by then.
+            not_connected(500);
+            if stopped {
+                server.signal(Signal::STOP);
+            }
+            not_connected(3_500);
+            if stopped {
+                server.signal(Signal::CONT);
+            }
+            block.release().unwrap();
+            let client = finish(waiting).await;
+            wait!(client.execute(&QueryStatus)).unwrap();
+            // Nor is any other client kept away.
+            drop(client);
+            let next = wait!(patient().connect(first)).unwrap();
+            wait!(next.execute(&QueryStatus)).unwrap();
+        }
     });
 }

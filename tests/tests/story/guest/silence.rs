@@ -68,7 +68,7 @@ fn c23_what_comes_in_place_of_an_agents_answer_is_named() {
             "; instead came 6 bytes that are not a message: is this a console",
         ),
         ("{\"event\": \"A\"}\n".to_owned(), "; instead came an event: is qemu-ga running"),
-        (error, "; instead came the error X: \\u{1b}]0;x\\u{7}\\u{1b}"),
+        (error, "; instead came the error X: \\u001b]0;x\\u0007\\u001b"),
     ];
     tell(async {
         for (said, named) in cases {
@@ -83,6 +83,27 @@ fn c23_what_comes_in_place_of_an_agents_answer_is_named() {
             assert!(text.len() < 1500 && !text.contains('\u{1b}'), "{text}");
             script.join();
         }
+    });
+}
+
+/// An agent that is restarting, or the QEMU behind it.
+#[test]
+fn c20_a_channel_that_ends_before_the_agent_has_answered_is_opened_again() {
+    tell(async {
+        let server = Server::unix_listener(|listener| {
+            drop(listener.accept());
+            sync_number(&mut listener.accept());
+            let mut late = listener.accept();
+            late.send("\u{7f}half an answ");
+            drop(late);
+            let mut last = listener.accept();
+            synchronise(&mut last);
+            serve_echoes(&mut last);
+        });
+        let client = wait!(agents().connect(server.address())).unwrap();
+        is_in_step(&client).await;
+        drop(client);
+        server.join();
     });
 }
 
