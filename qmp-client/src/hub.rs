@@ -86,7 +86,7 @@ pub struct Hub {
 }
 
 /// What came from the transport.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Received<'a> {
     /// Some bytes.
     Bytes(&'a [u8]),
@@ -94,6 +94,16 @@ pub enum Received<'a> {
     Eof,
     /// A failure.
     Failed(IoFailure),
+}
+
+/// The meaning of a failed read. A TLS stream that ends without close_notify has ended.
+impl From<&io::Error> for Received<'_> {
+    fn from(error: &io::Error) -> Self {
+        match error.kind() {
+            io::ErrorKind::UnexpectedEof => Self::Eof,
+            _ => Self::Failed(error.into()),
+        }
+    }
 }
 
 /// What something received has led to.
@@ -256,7 +266,7 @@ impl Hub {
     pub(crate) fn receive_as(&self, received: Received<'_>, caller: Option<CommandId>) -> Effect {
         let mut state = self.lock();
         if let Some(tap) = &self.tap {
-            tap.received(received);
+            tap.received(&received);
         }
         let open = state.receive(received);
         let settled = self.dispatch(state, caller);

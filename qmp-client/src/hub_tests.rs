@@ -271,9 +271,12 @@ fn errors_of_the_system_are_told_apart() {
     let failure = |kind: io::ErrorKind| IoFailure::from(&kind.into());
     assert_eq!(failure(io::ErrorKind::ConnectionReset), IoFailure::Reset);
     assert_eq!(failure(io::ErrorKind::BrokenPipe), IoFailure::Reset);
-    assert_eq!(failure(io::ErrorKind::PermissionDenied), IoFailure::Other(0));
+    assert_eq!(
+        failure(io::ErrorKind::PermissionDenied),
+        IoFailure::Other("permission denied".into())
+    );
     let error = rustix::io::Errno::NOTSOCK;
-    assert_eq!(IoFailure::from(&error.into()), IoFailure::Other(error.raw_os_error()));
+    assert_eq!(IoFailure::from(&error.into()), IoFailure::Os(error.raw_os_error()));
 }
 
 /// Events may be rare: until the next one, what nobody reads any more must not pile up.

@@ -28,7 +28,7 @@ impl Tap {
 
     pub(crate) fn sent(&self, _: &[u8]) {}
 
-    pub(crate) fn received(&self, _: Received<'_>) {}
+    pub(crate) fn received(&self, _: &Received<'_>) {}
 
     pub(crate) fn look_at<F>(&self, _: &Connection<F>) {}
 

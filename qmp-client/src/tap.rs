@@ -81,11 +81,11 @@ impl Tap {
     }
 
     /// Notes what came from the transport.
-    pub(crate) fn received(&self, received: Received<'_>) {
+    pub(crate) fn received(&self, received: &Received<'_>) {
         let mut noted = lock(&self.noted);
         match received {
             Received::Bytes(bytes) => {
-                self.note(&mut noted, Note::Bytes(Direction::ToClient, bytes.to_owned()));
+                self.note(&mut noted, Note::Bytes(Direction::ToClient, bytes.to_vec()));
             }
             Received::Eof | Received::Failed(_) if !mem::replace(&mut noted.eof, true) => {
                 self.note(&mut noted, Note::End(Direction::ToClient));

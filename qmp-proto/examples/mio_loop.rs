@@ -14,7 +14,7 @@ use std::io::{ErrorKind, Read, Write};
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token};
 use qmp_proto::commands::QueryStatus;
-use qmp_proto::{Config, Connection, IoFailure, Output, Request, printable};
+use qmp_proto::{Config, Connection, Output, Request, printable};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let paths = std::env::args().skip(1);
@@ -61,7 +61,7 @@ fn go_on(stream: &mut UnixStream, protocol: &mut Connection, tell: impl Fn(Outpu
             Ok(0) => protocol.handle_eof(),
             Ok(length) => protocol.handle_input(&buffer[..length]),
             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-            Err(_) => protocol.handle_failure(IoFailure::Reset),
+            Err(error) => protocol.handle_failure((&error).into()),
         }
         while let Some(output) = protocol.poll_output() {
             tell(output);

@@ -1,7 +1,8 @@
 //! How a connection ends: as it should, by a failure of the transport, or by the peer's fault.
 //!
 //! A [`Violation`] or [`NotQmp`] is the peer's fault, never ours, and its bytes are not trusted
-//! any further. No text here repeats a value from the wire: a value may be a secret.
+//! any further. No text here repeats a value from the wire: a value may be a secret. Only the first
+//! words of a peer that does not speak QMP are shown.
 
 use alloc::sync::Arc;
 use core::{error::Error, fmt};
@@ -36,19 +37,21 @@ pub enum CloseReason {
 }
 
 /// How a transport failed, as the adapter reports it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum IoFailure {
     /// The peer reset the connection (`ECONNRESET`, `EPIPE`): after `quit` this is its normal end.
     Reset,
     /// Nobody moves the bytes any more: what drove the connection was dropped, or panicked.
     DriverGone,
-    /// Anything else, by the operating system's error number (0 where there is none).
-    Other(i32),
+    /// Any other error of the operating system, by its number.
+    Os(i32),
+    /// An error without such a number, as those of TLS: its kind and its text.
+    Other(Arc<str>),
 }
 
 /// What talks first at an address and is no QMP server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotQmp {
     /// QEMU's human monitor: its `-monitor`, or a chardev without `mode=control`.
@@ -65,8 +68,9 @@ pub enum NotQmp {
     OtherJson,
     /// Something else.
     Unknown {
-        /// The first byte that came.
-        first_byte: u8,
+        /// Its first words in one line of ASCII: at most 128 bytes, as far as they had come, up to a
+        /// line end or a quotation mark. Other bytes are written `\xNN`.
+        said: Arc<str>,
     },
 }
 
@@ -122,8 +126,9 @@ pub enum Violation {
 }
 
 impl CloseReason {
-    /// Whether it was the server that closed the stream, and not a failure or a fault.
-    pub(crate) fn is_by_server(&self) -> bool {
+    /// Whether the server closed the stream. On the wire this is an end of the stream or a reset: a
+    /// server that closes a socket with unread bytes resets the connection.
+    pub fn is_by_server(&self) -> bool {
         matches!(self, Self::Quit | Self::Eof { .. } | Self::Failed(IoFailure::Reset))
     }
 }
@@ -157,7 +162,8 @@ impl fmt::Display for IoFailure {
             Self::DriverGone => f.write_str(
                 "nobody drives the connection any more: its driver was dropped or panicked",
             ),
-            Self::Other(code) => write!(f, "the transport failed (OS error {code})"),
+            Self::Os(code) => write!(f, "the transport failed (OS error {code})"),
+            Self::Other(text) => write!(f, "the transport failed: {}", printable(&**text)),
         }
     }
 }
@@ -174,8 +180,11 @@ impl fmt::Display for NotQmp {
             Self::Http => f.write_str("this is an HTTP server"),
             Self::Vnc => f.write_str("this is a VNC server"),
             Self::OtherJson => f.write_str("a JSON object came that is not a QMP message"),
-            Self::Unknown { first_byte } => {
-                write!(f, "expected a JSON object, the first byte is 0x{first_byte:02x}")
+            Self::Unknown { said } if said.is_empty() => {
+                f.write_str("expected a JSON object, found a string")
+            }
+            Self::Unknown { said } => {
+                write!(f, "expected a JSON object, found \"{said}\"")
             }
         }
     }
@@ -229,14 +238,28 @@ impl Error for CloseReason {
     }
 }
 
-/// How the core knows an error of the operating system's.
+/// How much of the text of an error is kept, in characters.
+#[cfg(feature = "std")]
+const KEPT: usize = 256;
+
+/// Converts an error of the operating system, or of any other stream.
+///
+/// `UnexpectedEof` becomes a reset: a TLS stream ended without close_notify. A reader should report it
+/// by [`handle_eof`](crate::Connection::handle_eof).
 #[cfg(feature = "std")]
 impl From<&std::io::Error> for IoFailure {
     fn from(error: &std::io::Error) -> Self {
-        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-        match error.kind() {
-            ConnectionReset | BrokenPipe | ConnectionAborted => Self::Reset,
-            _ => Self::Other(error.raw_os_error().unwrap_or(0)),
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
+        match (error.kind(), error.raw_os_error()) {
+            (ConnectionReset | BrokenPipe | ConnectionAborted | UnexpectedEof, _) => Self::Reset,
+            (_, Some(code)) => Self::Os(code),
+            (kind, None) => {
+                let text = match error.get_ref() {
+                    Some(inner) => std::format!("{kind}: {inner}"),
+                    None => std::format!("{kind}"),
+                };
+                Self::Other(text.chars().take(KEPT).collect::<std::string::String>().into())
+            }
         }
     }
 }

@@ -239,12 +239,7 @@ impl<F> Connection<F> {
 
     /// Takes in the end of the stream.
     pub fn handle_eof(&mut self) {
-        let reason = match self.opening.at_eof() {
-            Err(speaker) => CloseReason::NotQmp(speaker),
-            Ok(()) if self.quit_sent() => CloseReason::Quit,
-            Ok(()) => CloseReason::Eof { mid_message: self.framer.mid_message() },
-        };
-        self.end(reason);
+        self.end_by_server(CloseReason::Eof { mid_message: self.framer.mid_message() });
     }
 
     /// Takes in that the transport failed, which ends the connection at once.
@@ -252,10 +247,21 @@ impl<F> Connection<F> {
     /// Where it was a write that failed, read on first, up to the end of the stream: the server's
     /// last words may still be there. With `std`, an `io::Error` converts to an [`IoFailure`].
     pub fn handle_failure(&mut self, failure: IoFailure) {
-        self.end(match failure {
-            IoFailure::Reset if self.quit_sent() => CloseReason::Quit,
-            failure => CloseReason::Failed(failure),
-        });
+        match failure {
+            IoFailure::Reset => self.end_by_server(CloseReason::Failed(IoFailure::Reset)),
+            failure => self.end(CloseReason::Failed(failure)),
+        }
+    }
+
+    /// The server closed the stream, by an end or by a reset. The `plain` reason is reported unless
+    /// a better one is known.
+    fn end_by_server(&mut self, plain: CloseReason) {
+        let reason = match self.opening.at_eof() {
+            Err(speaker) => CloseReason::NotQmp(speaker),
+            Ok(()) if self.quit_sent() => CloseReason::Quit,
+            Ok(()) => plain,
+        };
+        self.end(reason);
     }
 
     /// What has happened, the oldest first. Call it until it gives `None`.

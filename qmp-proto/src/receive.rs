@@ -43,6 +43,12 @@ impl<F> Connection<F> {
                     Err(violation) => self.violation(violation),
                 },
                 Ok(None) => break,
+                // Before it is ready, QEMU may print to the same stream: the path of a pty, for instance.
+                Err(Violation::Garbage { .. })
+                    if matches!(self.phase, Phase::Greeting | Phase::Negotiating) =>
+                {
+                    self.end(CloseReason::NotQmp(NotQmp::unknown(&[], input)));
+                }
                 Err(violation) => self.violation(violation),
             }
             self.message_began = self.wire.position();

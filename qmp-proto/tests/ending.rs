@@ -50,8 +50,8 @@ fn c17_every_command_ends_with_the_connection() {
             CloseReason::Failed(IoFailure::Reset),
         ),
         (
-            |peer| peer.connection.handle_failure(IoFailure::Other(104)),
-            CloseReason::Failed(IoFailure::Other(104)),
+            |peer| peer.connection.handle_failure(IoFailure::Os(104)),
+            CloseReason::Failed(IoFailure::Os(104)),
         ),
         (|peer| peer.feed("x"), garbage),
         (|peer| peer.connection.abort(), CloseReason::Requested),

@@ -228,9 +228,13 @@ fn c9_events_before_the_greeting_are_delivered() {
     }
 }
 
+fn unknown(said: &str) -> NotQmp {
+    NotQmp::Unknown { said: said.into() }
+}
+
 #[test]
 fn c7_what_talks_first_is_named_by_its_shortest_prefix() {
-    use NotQmp::{Http, HumanMonitor, OtherJson, Ssh, Telnet, Unknown, Vnc};
+    use NotQmp::{Http, HumanMonitor, OtherJson, Ssh, Telnet, Vnc};
     for (bytes, speaker, deciding) in [
         (&b"QEMU 7.2.22 monitor - type 'help' for more information"[..], HumanMonitor, 5),
         (b"\r\n(qemu) ", HumanMonitor, 9),
@@ -240,13 +244,14 @@ fn c7_what_talks_first_is_named_by_its_shortest_prefix() {
         (b"SSH-2.0-OpenSSH_9.2p1 Debian-2\r\n", Ssh, 4),
         (b"HTTP/1.1 101 Switching Protocols\r\n", Http, 5),
         (b"RFB 003.008\n", Vnc, 4),
-        (b"QMP", Unknown { first_byte: b'Q' }, 2),
-        (b"QEMUX", Unknown { first_byte: b'Q' }, 5),
-        (b"(qemu)\n", Unknown { first_byte: b'(' }, 7),
-        (b"[{\"QMP\": {}}]", Unknown { first_byte: b'[' }, 1),
-        (b"\0", Unknown { first_byte: 0 }, 1),
-        (b"\xef\xbb\xbf{\"QMP\": {}}", Unknown { first_byte: 0xEF }, 1),
-        (b" \xff\xf0{", Unknown { first_byte: 0xF0 }, 3),
+        (b"QMP", unknown("QMP"), 2),
+        (b"QEMUX", unknown("QEMUX"), 5),
+        (b"(qemu)\n", unknown("(qemu)"), 7),
+        (b"[{\"QMP\": {}}]", unknown("[{"), 1),
+        (b"\0", unknown("\\x00"), 1),
+        (b"\xef\xbb\xbf{\"QMP\": {}}", unknown("\\xef\\xbb\\xbf{"), 1),
+        (b" \xff\xf0{", unknown("\\xf0{"), 3),
+        (b"char device redirected", unknown("char device redirected"), 1),
         (b"{\"event\": 7}\n", OtherJson, 12),
         (b"{\"jsonrpc\": \"2.0\"}", OtherJson, 18),
         (b"{\"QMP\": null}", OtherJson, 13),
@@ -256,7 +261,14 @@ fn c7_what_talks_first_is_named_by_its_shortest_prefix() {
         let text = bytes.escape_ascii();
         for chunk in 1..=bytes.len() {
             let (reason, used) = verdict(bytes, chunk);
-            assert_eq!(reason, CloseReason::NotQmp(speaker), "{text} in chunks of {chunk}");
+            match (&reason, &speaker) {
+                // It is quoted as far as its words have come.
+                (CloseReason::NotQmp(NotQmp::Unknown { said }), NotQmp::Unknown { said: all }) => {
+                    assert!(!said.is_empty() && all.starts_with(&**said), "{said} of {all}");
+                    assert!(chunk < bytes.len() || said == all, "{said} of {all}");
+                }
+                _ => assert_eq!(reason, CloseReason::NotQmp(speaker.clone()), "{text}, {chunk}"),
+            }
             assert!(used < deciding, "{text} in chunks of {chunk}: after {used}");
         }
         assert_eq!(verdict(bytes, 1).1, deciding - 1, "{text}: decided too early");
@@ -266,13 +278,13 @@ fn c7_what_talks_first_is_named_by_its_shortest_prefix() {
 #[test]
 fn c7_at_the_end_of_the_stream_what_came_decides() {
     let eof = |mid_message| CloseReason::Eof { mid_message };
-    let unknown = |first_byte| CloseReason::NotQmp(NotQmp::Unknown { first_byte });
+    let unknown = |said| CloseReason::NotQmp(unknown(said));
     for (bytes, reason) in [
         (&b""[..], eof(false)),
         (b" \r\n", eof(false)),
         (b"\xff\xff", eof(false)),
-        (b"QEM", unknown(b'Q')),
-        (b"\r\n(qemu)", unknown(b'(')),
+        (b"QEM", unknown("QEM")),
+        (b"\r\n(qemu)", unknown("(qemu)")),
         (b"{", eof(true)),
         (b" {\"QMP\": {\"vers", eof(true)),
         (GREETING.as_bytes(), eof(false)),
@@ -280,6 +292,29 @@ fn c7_at_the_end_of_the_stream_what_came_decides() {
         for chunk in [1, usize::MAX] {
             assert_eq!(verdict(bytes, chunk).0, reason, "{}", bytes.escape_ascii());
         }
+    }
+}
+
+/// QEMU's standard output is the monitor's stream with `-qmp stdio`.
+#[test]
+fn c7_what_is_printed_before_it_is_ready_is_quoted() {
+    let mut peer = Peer::new(Config::default());
+    peer.greet();
+    peer.feed("char device redirected to /dev/pts/3 (label serial0)\r\n");
+    let line = "char device redirected to /dev/pts/3 (label serial0)";
+    assert_eq!(peer.connection.close_reason(), Some(&CloseReason::NotQmp(unknown(line))));
+}
+
+/// A server that closes a socket with unread bytes resets it.
+#[test]
+fn c7_a_reset_is_an_end_of_the_stream_too() {
+    let unknown = CloseReason::NotQmp(unknown("QEM"));
+    let reset = CloseReason::Failed(IoFailure::Reset);
+    for (said, reason) in [("QEM", unknown), (r#"{"return": {}}"#, reset)] {
+        let mut peer = Peer::new(Config::default());
+        peer.feed(said);
+        peer.connection.handle_failure(IoFailure::Reset);
+        assert_eq!(peer.connection.close_reason(), Some(&reason));
     }
 }
 

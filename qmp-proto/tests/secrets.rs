@@ -222,7 +222,8 @@ fn c22_the_end_of_a_connection_does_not_repeat_what_came() {
         for greeted in [true, false] {
             let mut peer =
                 if greeted { Peer::ready(Config::default()) } else { Peer::new(Config::default()) };
-            if !greeted && text.contains("QMP") {
+            // A speaker that does not begin with JSON is quoted, if there was no greeting.
+            if !greeted && (text.contains("QMP") || text.starts_with('s')) {
                 continue;
             }
             peer.feed(text);

@@ -107,7 +107,7 @@ fn a_failure_ends_it_at_once() {
     assert_eq!(server.connection.phase(), Phase::Closed);
     server.connection.close();
     let reason = CloseReason::Failed(IoFailure::Reset);
-    assert_eq!(server.connection.close_reason(), Some(reason));
+    assert_eq!(server.connection.close_reason(), Some(&reason));
     assert_eq!(server.told(), [""; 0]);
 }
 
@@ -130,7 +130,7 @@ fn close_sends_what_is_written_and_no_more() {
     assert_eq!(server.connection.respond(ticket, Ok(1)), Err(RespondError::NotOutstanding));
     assert_eq!(server.sent(), "{\"return\": {}, \"id\": 1}\r\n");
     assert_eq!(server.told(), ["closed"]);
-    assert_eq!(server.connection.close_reason(), Some(CloseReason::Requested));
+    assert_eq!(server.connection.close_reason(), Some(&CloseReason::Requested));
 }
 
 /// The greeting is sent even so.

@@ -30,7 +30,7 @@ fn c22_how_a_connection_ended() {
     says(CloseReason::Eof { mid_message: true }, torn, None);
     passes_on(CloseReason::Failed(IoFailure::Reset), "the server reset the connection");
     let failed = "the transport failed (OS error 5)";
-    passes_on(CloseReason::Failed(IoFailure::Other(5)), failed);
+    passes_on(CloseReason::Failed(IoFailure::Os(5)), failed);
     let abandoned = "nobody drives the connection any more: its driver was dropped or panicked";
     passes_on(CloseReason::Failed(IoFailure::DriverGone), abandoned);
     says(CloseReason::CallbackPanicked("no".into()), "a callback panicked: no", None);
@@ -50,7 +50,7 @@ fn how_a_client_left() {
     says(CloseReason::Eof { mid_message: true }, torn, None);
     says(CloseReason::Failed(IoFailure::Reset), "the client reset the connection", None);
     let failed = "the transport failed (OS error 5)";
-    says(CloseReason::Failed(IoFailure::Other(5)), failed, None);
+    says(CloseReason::Failed(IoFailure::Os(5)), failed, None);
 }
 
 #[test]
@@ -66,11 +66,18 @@ fn why_a_server_cannot_answer() {
 fn c22_what_an_error_of_the_operating_system_is() {
     use std::io;
     let failure = |error: io::Error| IoFailure::from(&error);
-    for kind in [io::ErrorKind::ConnectionReset, io::ErrorKind::BrokenPipe] {
+    use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
+    for kind in [ConnectionReset, BrokenPipe, UnexpectedEof] {
         assert_eq!(failure(kind.into()), IoFailure::Reset);
     }
-    assert_eq!(failure(io::Error::from_raw_os_error(5)), IoFailure::Other(5));
-    assert_eq!(failure(io::ErrorKind::InvalidData.into()), IoFailure::Other(0));
+    assert_eq!(failure(io::Error::from_raw_os_error(5)), IoFailure::Os(5));
+    let text = |error| CloseReason::Failed(failure(error)).to_string();
+    let untold = io::ErrorKind::InvalidData.into();
+    assert_eq!(text(untold), "the transport failed: invalid data");
+    let told = io::Error::new(io::ErrorKind::InvalidData, "no \u{1b}[2Jcertificate");
+    assert_eq!(text(told), "the transport failed: invalid data: no \\u{1b}[2Jcertificate");
+    let endless = io::Error::other("x".repeat(1_000_000));
+    assert!(text(endless).len() < 300);
 }
 
 #[test]
@@ -82,7 +89,11 @@ fn c7_who_it_was_instead() {
         (NotQmp::Http, "this is an HTTP server"),
         (NotQmp::Vnc, "this is a VNC server"),
         (NotQmp::OtherJson, "a JSON object came that is not a QMP message"),
-        (NotQmp::Unknown { first_byte: b'x' }, "expected a JSON object, the first byte is 0x78"),
+        (NotQmp::Unknown { said: "".into() }, "expected a JSON object, found a string"),
+        (
+            NotQmp::Unknown { said: "char device redirected".into() },
+            "expected a JSON object, found \"char device redirected\"",
+        ),
     ] {
         passes_on(CloseReason::NotQmp(speaker), &format!("no QMP server: {text}"));
     }

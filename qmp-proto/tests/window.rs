@@ -233,7 +233,7 @@ fn c11_descriptors_are_closed_when_the_connection_ends() {
     type End = fn(&mut Peer);
     let ends: [End; 5] = [
         |peer| peer.connection.handle_eof(),
-        |peer| peer.connection.handle_failure(IoFailure::Other(32)),
+        |peer| peer.connection.handle_failure(IoFailure::Os(32)),
         |peer| peer.feed("garbage"),
         |peer| peer.connection.abort(),
         |peer| {

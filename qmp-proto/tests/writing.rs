@@ -368,7 +368,7 @@ fn c12_another_failure_after_quit_is_a_failure() {
     let quit = peer.execute("quit");
     peer.take_all();
     peer.feed(event("SHUTDOWN"));
-    peer.connection.handle_failure(IoFailure::Other(110));
-    let closed = Told::Closed(CloseReason::Failed(IoFailure::Other(110)));
+    peer.connection.handle_failure(IoFailure::Os(110));
+    let closed = Told::Closed(CloseReason::Failed(IoFailure::Os(110)));
     assert_eq!(peer.told()[1..], [Told::Unanswered(quit), closed]);
 }

@@ -88,7 +88,7 @@ impl Run {
                 self.follow(Model::eof);
             }
             Op::Reset => self.fail(IoFailure::Reset, Model::ended),
-            Op::Failure => self.fail(IoFailure::Other(5), Model::end),
+            Op::Failure => self.fail(IoFailure::Os(5), Model::end),
             Op::Close => {
                 self.peer.connection.close();
                 self.follow(Model::close);
@@ -149,7 +149,7 @@ impl Run {
     }
 
     fn fail(&mut self, failure: IoFailure, step: impl FnOnce(&mut Model, CloseReason)) {
-        self.peer.connection.handle_failure(failure);
+        self.peer.connection.handle_failure(failure.clone());
         self.follow(|model| step(model, CloseReason::Failed(failure)));
     }
 

@@ -67,7 +67,8 @@ impl Run {
 
     /// What each side says of the end fits what was done, and what the other one says.
     fn check_reasons(&mut self) {
-        let (client, server) = (self.client_reason.clone().unwrap(), self.server_reason.unwrap());
+        let (client, server) =
+            (self.client_reason.clone().unwrap(), self.server_reason.clone().unwrap());
         let quit_sent =
             self.commands.iter().any(|c| c.kind == Kind::Quit && c.ended != Some(Ended::Withdrawn));
         match client {

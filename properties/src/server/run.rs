@@ -195,7 +195,7 @@ impl Run {
     /// What holds at any time.
     fn check(&mut self) {
         let phase = self.server.phase();
-        assert_eq!(self.server.close_reason(), self.reason);
+        assert_eq!(self.server.close_reason(), self.reason.as_ref());
         assert_eq!(self.reason.is_some(), phase == Phase::Closed);
         if !matches!(phase, Phase::Negotiating | Phase::Ready) {
             self.answered.extend(self.calls.drain(..).map(|(ticket, ..)| ticket));

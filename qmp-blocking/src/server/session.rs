@@ -172,7 +172,7 @@ impl Session {
 
     /// How the connection ended, once it has.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        lock(&self.state).connection.close_reason()
+        lock(&self.state).connection.close_reason().cloned()
     }
 
     fn look(&self) -> Look {

@@ -132,11 +132,13 @@ impl State {
     /// Tells whether the connection goes on.
     pub(super) fn receive(&mut self, received: Received<'_>) -> bool {
         self.begin_watches();
-        match (received, self.broken) {
-            (Received::Bytes(bytes), _) => self.connection.handle_input(bytes),
-            (Received::Failed(failure), _) => self.connection.handle_failure(failure),
-            (Received::Eof, Some(failure)) => self.connection.handle_failure(failure),
-            (Received::Eof, None) => self.connection.handle_eof(),
+        match received {
+            Received::Bytes(bytes) => self.connection.handle_input(bytes),
+            Received::Failed(failure) => self.connection.handle_failure(failure),
+            Received::Eof => match self.broken.clone() {
+                Some(failure) => self.connection.handle_failure(failure),
+                None => self.connection.handle_eof(),
+            },
         }
         if self.connection.phase() != Phase::Syncing {
             self.asked = None;

@@ -80,7 +80,7 @@ impl Driver {
             self.called = polled.is_ready();
             match polled {
                 Poll::Ready(_) => {}
-                Poll::Pending => match self.broken {
+                Poll::Pending => match self.broken.clone() {
                     None => return Poll::Pending,
                     Some(failure) => {
                         self.link.hub.receive(Received::Failed(failure));

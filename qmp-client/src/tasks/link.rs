@@ -70,7 +70,7 @@ impl Receiving<'_> {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                     return (Effect::None, true);
                 }
-                Err(error) => Received::Failed(error.into()),
+                Err(error) => Received::from(error),
             };
             (link.hub.receive_as(received, caller), more)
         })

@@ -210,7 +210,7 @@ impl<F> Connection<F> {
     }
 
     /// How the connection ended, once it has.
-    pub fn close_reason(&self) -> Option<CloseReason> {
-        self.close_reason.filter(|_| self.phase == Phase::Closed)
+    pub fn close_reason(&self) -> Option<&CloseReason> {
+        self.close_reason.as_ref().filter(|_| self.phase == Phase::Closed)
     }
 }

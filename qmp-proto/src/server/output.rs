@@ -42,7 +42,7 @@ pub struct Call {
 pub struct Ticket(pub(super) u64);
 
 /// How a server's connection ended. The first reason stays.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum CloseReason {
     /// [`close`](super::Connection::close) was called, and everything was sent.

@@ -208,7 +208,7 @@ impl<F> Connection<F> {
     pub(super) fn end_if_sent(&mut self) {
         if self.phase == Phase::Closing && self.wire.is_empty() {
             self.phase = Phase::Closed;
-            self.outputs.extend(self.close_reason.map(Output::Closed));
+            self.outputs.extend(self.close_reason.clone().map(Output::Closed));
         }
     }
 }

@@ -248,12 +248,12 @@ fn c9_anything_that_does_not_end_it_may_come_before_ready() {
 }
 
 #[test]
-fn c7_after_an_event_what_is_not_json_is_a_violation() {
+fn c7_a_text_after_an_event_is_quoted() {
     let mut peer = Peer::new(config(|_| {}));
     peer.feed(event("STOP"));
     peer.feed("(qemu) ");
-    let garbage = CloseReason::Violation(Violation::Garbage { byte: b'(' });
-    assert_eq!(peer.told()[1..], [Told::Closed(garbage)]);
+    let quoted = CloseReason::NotQmp(NotQmp::Unknown { said: "(qemu) ".into() });
+    assert_eq!(peer.told()[1..], [Told::Closed(quoted)]);
 
     let mut peer = Peer::new(config(|_| {}));
     peer.feed(event("STOP"));

@@ -67,6 +67,24 @@ fn qemu_over_its_standard_streams() {
     });
 }
 
+/// QEMU prints a line before it greets: where the terminal is.
+#[test]
+fn c7_what_qemu_prints_on_the_monitors_stream_is_shown() {
+    tell(async {
+        let Some(setup) = Setup::bare() else { return };
+        let mut setup = setup.args(["-serial", "pty", "-qmp", "stdio"]);
+        setup.command().stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut server = setup.start_at_once();
+        let reader = OwnedFd::from(server.child().stdout.take().unwrap());
+        let writer = OwnedFd::from(server.child().stdin.take().unwrap());
+        let (reader, writer) = (stream(reader.into()), stream(writer.into()));
+        let error = wait!(patient().from_io(reader, writer)).unwrap_err();
+        let line = "expected a JSON object, found \"char device redirected to /dev/pts/";
+        assert!(error.to_string().contains(line), "{error}");
+        assert!(error.to_string().ends_with("(label serial0)\""), "{error}");
+    });
+}
+
 #[test]
 fn qemu_over_an_abstract_name() {
     tell(session_over(Monitor::Abstract, false));
