@@ -211,7 +211,10 @@ impl Builder {
     ///
     /// Two threads carry the bytes. Nothing wakes the one that reads: it ends, and drops `reader`, at
     /// the end of `reader` or with the next bytes that come from it after the connection's end, which
-    /// are lost. An error of `reader` counts as the end of the stream.
+    /// are lost. The one that writes ends when `writer` has taken what was sent.
+    ///
+    /// `UnexpectedEof` (TLS without close_notify) is the end of the stream. Any other error of either
+    /// stream ends the connection with [`CloseReason::Failed`](crate::CloseReason::Failed).
     ///
     /// # Errors
     ///
@@ -305,7 +308,7 @@ impl Builder {
         attach: impl Fn(&Arc<Line>) -> T,
     ) -> Result<(Client, T), ConnectError> {
         let hub = self.options.hub(opened.descriptors, connecting.start());
-        let line = Arc::new(Line::new(hub, opened.socket)?);
+        let line = Arc::new(Line::new(hub, opened)?);
         let attached = attach(&line);
         Ok((self.client(line, connecting)?, attached))
     }

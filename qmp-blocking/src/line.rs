@@ -8,6 +8,8 @@ use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use qmp_client::connect::Opened;
+use qmp_client::pump::StreamError;
 use qmp_client::{Error, Flushed, Hub, Pending, Received, descriptors};
 use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};
@@ -53,15 +55,17 @@ pub(crate) struct Line {
     pub(crate) turns: Turns,
     pub(crate) deadlines: Deadlines,
     socket: OwnedFd,
+    stream_error: StreamError,
     /// Wakes the background thread.
     background: Nudge,
 }
 
 impl Line {
     /// A line over a connected stream socket in blocking mode.
-    pub(crate) fn new(hub: Arc<Hub>, socket: OwnedFd) -> io::Result<Self> {
+    pub(crate) fn new(hub: Arc<Hub>, opened: Opened) -> io::Result<Self> {
         let (turns, deadlines) = (Turns::new(), Default::default());
-        Ok(Self { hub, turns, deadlines, socket, background: Nudge::new()? })
+        let Opened { socket, error: stream_error, .. } = opened;
+        Ok(Self { hub, turns, deadlines, socket, stream_error, background: Nudge::new()? })
     }
 
     /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
@@ -224,14 +228,12 @@ impl Line {
     fn read(&self, buffer: &mut ReadBuffer, deadline: Option<Instant>) {
         let deadline = deadline.into_iter().chain(self.ask_again()).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
-        if self.hub.is_blocked() {
+        // Some systems refuse to limit the wait at a socket whose peer is gone.
+        if self.hub.is_blocked() || self.limit_wait(buffer, left).is_err() {
             let mut polled = [PollFd::new(&self.socket, self.wanted(true))];
             poll(&mut polled, left);
             let ready = polled[0].revents();
             return self.serve(ready, Some(buffer));
-        }
-        if let Err(error) = self.limit_wait(buffer, left) {
-            return self.receive(Received::Failed((&error).into()));
         }
         self.receive_from_socket(buffer, RecvFlags::empty());
     }
@@ -259,7 +261,10 @@ impl Line {
 
     fn receive_from_socket(&self, buffer: &mut ReadBuffer, flags: RecvFlags) {
         match rustix::net::recv(&self.socket, &mut *buffer.bytes, flags).map_err(io::Error::from) {
-            Ok((0, _)) => self.receive(Received::Eof),
+            Ok((0, _)) => {
+                let error = self.stream_error.take();
+                self.receive(error.as_ref().map_or(Received::Eof, Received::from));
+            }
             Ok((length, _)) => {
                 let open = self.hub.receive(Received::Bytes(&buffer.bytes[..length]));
                 self.drop_what_came(buffer);
@@ -268,7 +273,7 @@ impl Line {
             }
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => {}
-                _ => self.receive(Received::Failed((&error).into())),
+                _ => self.receive(Received::from(&error)),
             },
         }
     }

@@ -114,11 +114,14 @@ impl ListenSocket {
         match accept(&self.socket) {
             Ok(stream) => {
                 if matches!(self.address, Address::Tcp { .. }) {
-                    rustix::net::sockopt::set_tcp_nodelay(&stream, true)?;
+                    // Some systems refuse it if the peer has reset the connection already. The first
+                    // read reports that.
+                    let _ = rustix::net::sockopt::set_tcp_nodelay(&stream, true);
                 }
                 Ok(Some(stream))
             }
-            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED) => Ok(None),
+            // With the last two, a peer has left before it was accepted.
+            Err(Errno::AGAIN | Errno::INTR | Errno::CONNABORTED | Errno::PROTO) => Ok(None),
             Err(error) => Err(error.into()),
         }
     }
@@ -239,4 +242,25 @@ fn accept(socket: &OwnedFd) -> rustix::io::Result<OwnedFd> {
     let stream = rustix::net::accept(socket)?;
     rustix::io::fcntl_setfd(&stream, rustix::io::FdFlags::CLOEXEC)?;
     Ok(stream)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+
+    /// As on some systems after a reset of the peer's: here it is no TCP.
+    #[test]
+    fn c20_a_client_at_whose_socket_nothing_can_be_set_is_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("back.sock");
+        let listener = UnixListener::bind(&path).unwrap();
+        let address = Address::Tcp { host: String::new(), port: 1 };
+        let socket = ListenSocket::new(listener.into(), address, None).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let accepted = socket.try_accept().unwrap().unwrap();
+        assert!(rustix::net::sockopt::set_tcp_nodelay(&accepted, true).is_err());
+        assert!(socket.try_accept().unwrap().is_none());
+    }
 }

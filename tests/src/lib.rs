@@ -8,6 +8,7 @@ pub mod agent;
 pub mod calls;
 pub mod crowd;
 pub mod example;
+pub mod faulty_streams;
 pub mod out_of_band;
 pub mod python;
 pub mod qemu;

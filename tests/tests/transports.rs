@@ -7,7 +7,9 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qmp_blocking::{Address, Builder, Client, CloseReason, ConnectError, Error, from_io};
+use qmp_blocking::{
+    Address, Builder, Client, CloseReason, ConnectError, Error, IoFailure, from_io,
+};
 use qmp_tests::qemu::make_fifo;
 use qmp_tests::scripted::{PATIENCE, Peer, Script, event_text, pipes, run};
 use rustix::fs::{Mode, OFlags};
@@ -109,7 +111,9 @@ fn a_reader_that_fails_ends_the_connection() {
     fail.send(()).unwrap();
     let reader = Failing(io::Cursor::new(said.into_bytes()), may_fail);
     let error = from_io(reader, io::sink()).unwrap_err();
-    assert!(matches!(error, ConnectError::Ended(CloseReason::Eof { .. })), "{error:?}");
+    let failed = CloseReason::Failed(IoFailure::Other("other error: this reader fails".into()));
+    assert!(matches!(&error, ConnectError::Ended(reason) if *reason == failed), "{error:?}");
+    assert!(error.to_string().ends_with(": the transport failed: other error: this reader fails"));
 }
 
 /// What it swallowed would never be answered.

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
-use qmp_proto::{CloseReason, Dialect};
+use qmp_proto::{CloseReason, Dialect, Evidence};
 
 use super::Opened;
 use super::attempts::Pauses;
@@ -64,7 +64,10 @@ enum Before {
         times: u32,
     },
     /// The last one was given up, as the server owed the reply to `qmp_capabilities`.
-    Silent,
+    Silent {
+        /// What came in place of the reply.
+        evidence: Option<Evidence>,
+    },
 }
 
 impl Connecting {
@@ -117,7 +120,7 @@ impl Connecting {
         let cut_off = error.last().kind() == ErrorKind::TimedOut && error.tried() < SILENCE;
         match (&self.before, self.kept_ending()) {
             // Its backlog may be full of the connections that were to wake it.
-            (Before::Silent, _) => self.silent(),
+            (Before::Silent { evidence }, _) => self.silent(evidence),
             (_, Some(kept_ending)) if cut_off => kept_ending,
             _ => ConnectError::NoSocket(error.looking_for(self.dialect).tried_since(self.start)),
         }
@@ -152,8 +155,8 @@ impl Connecting {
                     _ => Ok(self.pauses.next(left)),
                 }
             }
-            ConnectError::NoCapabilities { .. } if !left.is_zero() => {
-                self.before = Before::Silent;
+            ConnectError::NoCapabilities { evidence, .. } if !left.is_zero() => {
+                self.before = Before::Silent { evidence };
                 Ok(Duration::ZERO)
             }
             error => Err(error),
@@ -165,14 +168,14 @@ impl Connecting {
     pub(super) fn late(&self, hub: &Hub, age: Duration) -> ConnectError {
         let young = age < SILENCE;
         match (&self.before, self.kept_ending()) {
-            (Before::Silent, _) => self.silent(),
+            (Before::Silent { evidence }, _) => self.silent(evidence),
             (_, Some(kept_ending)) if young => kept_ending,
             _ => options::not_ready(hub, self.start),
         }
     }
 
-    fn silent(&self) -> ConnectError {
-        ConnectError::NoCapabilities { waited: self.start.elapsed() }
+    fn silent(&self, evidence: &Option<Evidence>) -> ConnectError {
+        ConnectError::NoCapabilities { waited: self.start.elapsed(), evidence: evidence.clone() }
     }
 
     fn kept_ending(&self) -> Option<ConnectError> {

@@ -75,7 +75,7 @@ fn c20_what_cannot_be_connected_to_again_is_not() {
     ];
     for mut connecting in once {
         assert!(matches!(connecting.again(ended(EOF)), Err(ConnectError::Ended(_))));
-        let silent = ConnectError::NoCapabilities { waited: Duration::ZERO };
+        let silent = ConnectError::NoCapabilities { waited: Duration::ZERO, evidence: None };
         assert!(matches!(connecting.again(silent), Err(ConnectError::NoCapabilities { .. })));
     }
 }
@@ -115,7 +115,7 @@ fn c20_a_young_connection_does_not_hide_how_others_ended() {
     assert!(matches!(missing, ConnectError::NoSocket(_)), "{missing:?}");
 
     // Nor does one without a greeting hide that another was greeted.
-    let silent = ConnectError::NoCapabilities { waited: SILENCE };
+    let silent = ConnectError::NoCapabilities { waited: SILENCE, evidence: None };
     assert_eq!(connecting.again(silent).unwrap(), Duration::ZERO);
     let greeted_before = connecting.late(&hub, SILENCE);
     assert!(matches!(greeted_before, ConnectError::NoCapabilities { .. }), "{greeted_before:?}");

@@ -10,6 +10,7 @@ use super::streams::{self, open_inherited};
 use super::{connect_tcp, repeat, try_abstract, try_unix};
 use crate::connect::Attempts;
 use crate::connect_error::ConnectError;
+use crate::pump::StreamError;
 use crate::{Address, descriptors};
 
 /// A connected stream socket, in blocking mode.
@@ -22,6 +23,8 @@ pub struct Opened {
     pub socket: OwnedFd,
     /// Descriptors sent over it reach the server.
     pub descriptors: bool,
+    /// The error of what is behind the socket, if that is not the server itself.
+    pub error: StreamError,
 }
 
 impl Opened {
@@ -29,20 +32,20 @@ impl Opened {
     pub fn direct(socket: impl Into<OwnedFd>) -> Self {
         let socket = socket.into();
         let descriptors = descriptors::carries_descriptors(socket.as_fd());
-        Self { socket, descriptors }
+        Self { socket, descriptors, error: StreamError::default() }
     }
 }
 
 /// Of a socket of a known kind nothing has to be asked.
 impl From<UnixStream> for Opened {
     fn from(stream: UnixStream) -> Self {
-        Self { socket: stream.into(), descriptors: true }
+        Self { socket: stream.into(), descriptors: true, error: StreamError::default() }
     }
 }
 
 impl From<TcpStream> for Opened {
     fn from(stream: TcpStream) -> Self {
-        Self { socket: stream.into(), descriptors: false }
+        Self { socket: stream.into(), descriptors: false, error: StreamError::default() }
     }
 }
 

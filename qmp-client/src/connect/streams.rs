@@ -4,7 +4,7 @@ mod fifo;
 mod file;
 mod terminal;
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::AsFd;
 
 use super::Opened;
@@ -35,7 +35,10 @@ pub(super) fn try_open(address: &Address) -> io::Result<Opened> {
 }
 
 fn standard_streams() -> io::Result<Opened> {
-    // Not `Stdin` itself: poll does not see what its buffer holds.
+    // Not `Stdin` and `Stdout` themselves: poll does not see what their buffers hold.
+    let mut stdout = io::stdout();
+    stdout.flush()?;
     let reader = io::stdin().as_fd().try_clone_to_owned()?;
-    file::socket_for(reader.into(), io::stdout())
+    let writer = stdout.as_fd().try_clone_to_owned()?;
+    file::socket_for(reader.into(), writer.into())
 }

@@ -72,18 +72,20 @@ pub(crate) fn check_port(address: &SocketAddr) -> io::Result<()> {
     Ok(())
 }
 
-/// What is done to each connection that was made.
+/// Prepares a new connection. If the peer has reset it already, nothing can be set, and the first
+/// read reports the reset.
 pub(crate) fn finish(stream: TcpStream) -> io::Result<TcpStream> {
     refuse_own_end(&stream)?;
-    stream.set_nodelay(true)?;
+    let _ = stream.set_nodelay(true);
     Ok(stream)
 }
 
 /// A connection to a port of this machine where nobody listens may be given that very port as its own,
 /// and is then connected to itself. That is as good as refused; it is reset, so that the port is free.
 pub(super) fn refuse_own_end(stream: &TcpStream) -> io::Result<()> {
-    if stream.local_addr()? != stream.peer_addr()? {
-        return Ok(());
+    match (stream.local_addr(), stream.peer_addr()) {
+        (Ok(local), Ok(peer)) if local == peer => {}
+        _ => return Ok(()),
     }
     rustix::net::sockopt::set_socket_linger(stream, Some(Duration::ZERO))?;
     Err(rustix::io::Errno::CONNREFUSED.into())

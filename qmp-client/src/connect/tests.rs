@@ -312,3 +312,12 @@ fn a_connection_to_itself_is_refused() {
     drop(stream);
     TcpListener::bind(address).unwrap();
 }
+
+/// As on some systems after a reset of the peer's: here it is no TCP, and its addresses are not told.
+#[test]
+fn c20_a_stream_at_which_nothing_can_be_set_is_taken() {
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    let stream = TcpStream::from(OwnedFd::from(ours));
+    assert!(stream.set_nodelay(true).is_err() && stream.peer_addr().is_err());
+    tcp::finish(stream).unwrap();
+}

@@ -169,6 +169,9 @@ impl<R: Runtime> Builder<R> {
     /// The driver alone reads and writes them, and drops them at the connection's end. A command
     /// counts as sent once up to 64 KiB of commands wait for the writer.
     ///
+    /// `UnexpectedEof` (TLS without close_notify) is the end of the stream. Any other error of either
+    /// stream ends the connection with [`CloseReason::Failed`](qmp_proto::CloseReason::Failed).
+    ///
     /// What is dropped should not wait: async-std's `File` waits there for a read that is under way
     /// in its thread. For a terminal or a fifo there are [addresses](crate::Address) instead.
     ///

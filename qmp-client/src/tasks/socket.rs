@@ -11,12 +11,14 @@ use rustix::net::{RecvFlags, Shutdown};
 use super::transport::Transport;
 use crate::connect::Opened;
 use crate::descriptors;
+use crate::pump::StreamError;
 
 /// Its mode does not matter: each call says itself that it must not block.
 #[derive(Debug)]
 pub(super) struct Socket {
     socket: Async<OwnedFd>,
     descriptors: bool,
+    error: StreamError,
     /// The last read did not fill its buffer and nothing was sent since, so there is nothing to read until
     /// the reactor says so.
     drained: AtomicBool,
@@ -26,10 +28,10 @@ pub(super) struct Socket {
 
 impl Socket {
     pub(super) fn new(opened: Opened) -> io::Result<Self> {
-        let Opened { socket, descriptors } = opened;
+        let Opened { socket, descriptors, error } = opened;
         let socket = Async::new_nonblocking(socket)?;
         let (drained, shut_down) = (AtomicBool::new(false), AtomicBool::new(false));
-        Ok(Self { socket, descriptors, drained, shut_down })
+        Ok(Self { socket, descriptors, error, drained, shut_down })
     }
 }
 
@@ -59,7 +61,10 @@ impl Transport for Socket {
 
     fn try_receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
         let (length, _) = rustix::net::recv(&self.socket, buffer, RecvFlags::DONTWAIT)?;
-        Ok(length)
+        match length {
+            0 => self.error.take().map_or(Ok(0), Err),
+            length => Ok(length),
+        }
     }
 
     fn poll_receive(

@@ -1,10 +1,13 @@
 //! Connections of every kind, and of every fate.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::time::Duration;
 
 use qmp_tests::qemu::make_fifo;
 use qmp_tests::scripted::{Listener, Peer, Script, Server, pair, pipes};
+use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
 use super::super::leaves_nothing;
 use super::qmp;
@@ -17,6 +20,8 @@ pub(in super::super) fn come_and_go() {
     ended_by_the_server();
     failed();
     failed_over_fifos();
+    stuck_over_fifos();
+    stuck_over_terminals();
     descriptors_of_commands();
 }
 
@@ -146,6 +151,58 @@ fn failed_over_fifos() {
         });
         run(&wait!(qmp::connect(&address)).unwrap(), "stop").await.unwrap();
         script.join();
+    });
+}
+
+/// Servers that are busy read nothing: what their clients have sent fills the way to them when they
+/// are dropped.
+fn stuck_over_fifos() {
+    let folder = tempfile::tempdir().unwrap();
+    get_stuck(|number| {
+        let path = folder.path().join(number.to_string());
+        let ends = ["in", "out"].map(|end| {
+            let path = path.with_extension(end);
+            make_fifo(&path);
+            File::options().read(true).write(true).open(path).unwrap()
+        });
+        (ends, Address::Pipe(path))
+    });
+}
+
+fn stuck_over_terminals() {
+    get_stuck(|_| {
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).and_then(|()| unlockpt(&ours)).unwrap();
+        // It does not echo, as QEMU's.
+        let mut attributes = tcgetattr(&ours).unwrap();
+        attributes.make_raw();
+        tcsetattr(&ours, OptionalActions::Now, &attributes).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap();
+        let ours = File::from(ours);
+        let address = Address::Terminal(name.to_str().unwrap().into());
+        ([ours.try_clone().unwrap(), ours], address)
+    });
+}
+
+/// Each client negotiates with a server of its own, which lives on, and sends more than the way to it
+/// takes.
+fn get_stuck(server: impl Fn(usize) -> ([File; 2], Address)) {
+    const TIMES: usize = 7;
+    // Some go before the count.
+    let servers: Vec<_> = (0..TIMES + 3).map(server).collect();
+    let next = Cell::new(0);
+    sessions(TIMES, async || {
+        let (ends, address) = &servers[next.replace(next.get() + 1)];
+        let [input, output] = ends.each_ref().map(|end| end.try_clone().unwrap().into());
+        let script = Script::start(move || {
+            Peer::new(input, output).greet();
+        });
+        let client = wait!(qmp::connect(address)).unwrap();
+        script.join();
+        let large = serde_json::json!({ "device": "x".repeat(1 << 20) });
+        let hasty = client.with_timeout(Duration::from_millis(20));
+        let error = wait!(hasty.execute_request(Request::new("eject").arguments(large)));
+        assert_eq!(error.unwrap_err(), Error::TimedOut { sent: true });
     });
 }
 

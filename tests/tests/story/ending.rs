@@ -3,12 +3,13 @@
 use std::sync::mpsc;
 use std::time::Duration;
 
-use qmp_tests::scripted::{Peer, Server, pair};
+use qmp_tests::faulty_streams::{Failing, Truncated};
+use qmp_tests::scripted::{Peer, Server, pair, pipes};
 use smol::future::yield_now;
 
 use super::qmp::{Builder, Client, CloseReason, Error, IoFailure, Raw, Refusal};
 use super::runtime::{finish, start, tell};
-use super::{after_the_end, heard, names_of, qmp, run};
+use super::{after_the_end, heard, names_of, qmp, run, runtime};
 
 const WINDOW: usize = 4;
 
@@ -169,6 +170,53 @@ fn c17_a_server_that_takes_nothing_any_more_ends_it() {
         assert_eq!(run(&client, "cont").await, Err(Error::NotSent(reset.clone())));
         after_the_end(&client, &reset).await;
         ended.send(()).unwrap();
+        script.join();
+    });
+}
+
+/// Many servers close TLS without its farewell, QEMU at its `quit` too.
+#[test]
+fn c12_c17_a_tls_stream_that_just_ends_has_ended() {
+    tell(async {
+        for (name, mid_message, expected) in [
+            ("stop", false, CloseReason::Eof { mid_message: false }),
+            ("stop", true, CloseReason::Eof { mid_message: true }),
+            ("quit", false, CloseReason::Quit),
+        ] {
+            let (reader, writer, script) = pipes(move |peer| {
+                peer.greet();
+                let command = peer.expect(name);
+                peer.reply(&command, "{}");
+                if mid_message {
+                    peer.send("{");
+                }
+            });
+            let reader = Truncated(runtime::stream(reader));
+            let client = wait!(qmp::from_io(reader, runtime::stream(writer))).unwrap();
+            run(&client, name).await.unwrap();
+            after_the_end(&client, &expected).await;
+            script.join();
+        }
+    });
+}
+
+/// What the stream says of its failure is told: for streams other than sockets there is no number.
+#[test]
+fn c17_c22_a_stream_that_fails_is_told_in_its_own_words() {
+    tell(async {
+        let (reader, writer, script) = pipes(|peer| {
+            peer.greet();
+            peer.expect_eof();
+        });
+        let reader = Failing { stream: runtime::stream(reader), after: 2 };
+        let error = match wait!(qmp::from_io(reader, runtime::stream(writer))) {
+            Ok(client) => wait!(client.closed()).to_string(),
+            Err(error) => error.to_string(),
+        };
+        assert!(
+            error.ends_with("the transport failed: invalid data: no such certificate"),
+            "{error}"
+        );
         script.join();
     });
 }

@@ -181,7 +181,7 @@ fn c20_silence_until_the_deadline_is_told_as_such() {
             let deadline = Duration::from_millis(if greeted_later { 4_500 } else { 1_500 });
             let error =
                 wait!(Builder::new().deadline(deadline).connect(server.address())).unwrap_err();
-            let ConnectError::NoCapabilities { waited } = error else { panic!("{error:?}") };
+            let ConnectError::NoCapabilities { waited, .. } = error else { panic!("{error:?}") };
             assert!((deadline..PATIENCE).contains(&waited), "{waited:?}");
             server.join();
         }

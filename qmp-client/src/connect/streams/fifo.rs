@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 
-/// Opens both, if QEMU has: the one to read from, which does not block, and the one to write to.
+/// Opens both, if QEMU has: the one to read from and the one to write to. Neither blocks.
 ///
 /// QEMU may open the first a moment later, and until then a read finds its end. One must poll before
 /// reading: poll reports the end of a fifo only if a writer was there.
@@ -18,7 +18,6 @@ pub(super) fn try_open(path: &Path) -> io::Result<(File, File)> {
     // For writing, a fifo opens only when somebody reads it: that is QEMU.
     let writer = nonblocking.clone().write(true).open(with(path, ".in")).map_err(not_there_yet)?;
     let reader = nonblocking.read(true).open(with(path, ".out"))?;
-    rustix::io::ioctl_fionbio(&writer, false)?;
     Ok((reader, writer))
 }
 

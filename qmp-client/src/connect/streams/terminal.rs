@@ -8,7 +8,7 @@ use std::path::Path;
 use rustix::fs::OFlags;
 use rustix::termios::{OptionalActions, tcgetattr, tcsetattr};
 
-/// Opens it for both directions, and has it pass on every byte as it is.
+/// Opens it for both directions without blocking, and has it pass on every byte as it is.
 ///
 /// A serial line without a carrier does not keep us waiting. It does not become this process's
 /// controlling terminal.
@@ -20,6 +20,5 @@ pub(super) fn open(path: &Path) -> io::Result<File> {
     let mut attributes = tcgetattr(&terminal)?;
     attributes.make_raw();
     tcsetattr(&terminal, OptionalActions::Now, &attributes)?;
-    rustix::io::ioctl_fionbio(&terminal, false)?;
     Ok(terminal)
 }
