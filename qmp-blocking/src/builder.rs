@@ -262,12 +262,21 @@ impl Builder {
     /// no race.
     ///
     /// The arguments that make this socket a monitor are added to `command`; its standard input is
-    /// taken for it. Everything else is yours, the [`Child`] too: wait for it after `quit`. Dropping
-    /// the client does not end QEMU, and dropping the [`Child`] does not either.
+    /// taken for it, so no other option may use that (`stdio`, `-nographic`). Everything else is
+    /// yours, the [`Child`] too: wait for it after `quit`. Dropping the client does not end QEMU, and
+    /// dropping the [`Child`] does not either.
+    ///
+    /// A piped standard output or error is not read before this returns. On Linux such a pipe holds
+    /// 1 MiB until then.
     ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect). The child is killed then.
+    ///
+    /// - [`ConnectError::NotStarted`]: there is no such program, or `-daemonize` is among its
+    ///   arguments.
+    /// - [`ConnectError::Exited`]: it ended by itself. If its standard error is a pipe, the error shows
+    ///   the last lines of it.
     pub fn spawn(&self, command: Command) -> Result<(Client, Child), ConnectError> {
         let (client, _, child) = self.spawn_with_events(command)?;
         Ok((client, child))
@@ -285,7 +294,10 @@ impl Builder {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
         match self.begin_once(Opened::direct(socket), start, |line| self.events(line)) {
-            Ok((client, events)) => Ok((client, events, child)),
+            Ok((client, events)) => {
+                spawn::started(&child);
+                Ok((client, events, child))
+            }
             Err(error) => Err(spawn::reap(child, error)),
         }
     }

@@ -15,8 +15,9 @@ use crate::nudge::poll;
 
 /// Listens for QEMU, which connects to us: `-qmp unix:/run/vm.sock,server=off`.
 ///
-/// With `-chardev socket,…,server=off,reconnect=1` it comes again when it was closed, each time as a
-/// new connection: [`accept`](Self::accept) it again. Any number of QEMUs may connect to one listener.
+/// With `-chardev socket,…,server=off,reconnect-ms=1000` (`reconnect=1` before QEMU 9.2) it connects
+/// again when it was closed, each time as a new connection: [`accept`](Self::accept) it again. Any
+/// number of QEMUs may connect to one listener.
 ///
 /// Dropped, it closes its socket, and removes its file if it made one; connections live on.
 ///

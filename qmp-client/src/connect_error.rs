@@ -6,7 +6,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 use std::{error, fmt, io};
 
-use qmp_proto::{CloseReason, Dialect, Evidence, IoFailure};
+use qmp_proto::{CloseReason, Dialect, Evidence, printable};
 
 use crate::address::{Address, AddressError};
 use crate::connect::SocketError;
@@ -28,9 +28,15 @@ pub enum ConnectError {
         /// Why.
         error: io::Error,
     },
-    /// The program ended before it was ready for commands. What it had to say of it is in its
-    /// standard error.
-    Exited(ExitStatus),
+    /// The program ended before it was ready for commands.
+    Exited {
+        /// Its exit status.
+        status: ExitStatus,
+        /// The last 64 KiB that it wrote to its standard error, if
+        /// [`Command::stderr`](std::process::Command::stderr) made that a pipe. Invalid UTF-8 is
+        /// replaced.
+        stderr: String,
+    },
     /// Nobody connected to where we listen until the deadline.
     NobodyCame {
         /// Where we listen.
@@ -80,7 +86,7 @@ impl ConnectError {
     /// Whether the other end left before the server was ready for commands. A listener passes over
     /// whoever does that: somebody who looked whether the address is in use, or a QEMU that died.
     pub fn has_left(&self) -> bool {
-        matches!(self, Self::Ended(CloseReason::Eof { .. } | CloseReason::Failed(IoFailure::Reset)))
+        matches!(self, Self::Ended(reason) if reason.is_by_server())
     }
 }
 
@@ -93,8 +99,13 @@ impl fmt::Display for ConnectError {
             Self::NotStarted { program, error } => {
                 write!(f, "{} was not started: {error}", std::path::Path::new(program).display())
             }
-            Self::Exited(status) => {
-                write!(f, "the program ended before it was ready for commands ({status})")
+            Self::Exited { status, stderr } => {
+                write!(f, "the program ended before it was ready for commands ({status})")?;
+                match last_lines(stderr) {
+                    lines if !lines.is_empty() => write!(f, ": {}", printable(&lines)),
+                    _ if status.success() => f.write_str("; does it stay in the foreground?"),
+                    _ => Ok(()),
+                }
             }
             Self::NobodyCame { address, dialect, waited } => {
                 write!(f, "nobody connected in {waited:.1?}: is QEMU running with ")?;
@@ -107,9 +118,11 @@ impl fmt::Display for ConnectError {
             }
             Self::NoGreeting { waited, evidence } => write!(
                 f,
-                "connected, but no greeting came in {waited:.1?}{}: another client may hold this \
-                 monitor (QEMU serves one at a time; the example share lets several use it), or this is a websocket (websocket=on), a TLS \
-                 socket (tls-creds), or a guest agent, none of which speak first",
+                "connected, but no greeting came in {waited:.1?}{}: QEMU may still be starting, be \
+                 stopped (SIGSTOP) or hang; or another client may hold this monitor (QEMU serves \
+                 one at a time; the example share lets several use it); or this is a websocket \
+                 (websocket=on), a TLS socket (tls-creds) or a guest agent, none of which speak \
+                 first",
                 Instead(evidence)
             ),
             Self::NoCapabilities { waited, evidence } => write!(
@@ -171,6 +184,17 @@ fn advice(evidence: Option<&Evidence>) -> &'static str {
     }
 }
 
+/// The end of what a program wrote to its standard error, in one line: it says why it ended.
+fn last_lines(stderr: &str) -> String {
+    const LINES: usize = 4;
+    const CHARACTERS: usize = 300;
+    let lines = stderr.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut last: Vec<_> = lines.rev().take(LINES).collect();
+    last.reverse();
+    let short = last.iter().map(|line| line.chars().take(CHARACTERS).collect::<String>());
+    short.collect::<Vec<_>>().join("; ")
+}
+
 /// The text of an error holds the whole cause already; its source is for programs.
 impl error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn error::Error + 'static)> {
@@ -179,7 +203,7 @@ impl error::Error for ConnectError {
             Self::NoSocket(error) => Some(error),
             Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
             Self::Ended(reason) | Self::KeptEnding { reason, .. } => Some(reason),
-            Self::Exited(_)
+            Self::Exited { .. }
             | Self::NobodyCame { .. }
             | Self::NoGreeting { .. }
             | Self::NoCapabilities { .. }

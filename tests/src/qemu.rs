@@ -22,7 +22,9 @@ use std::time::Duration;
 use qmp_blocking::{Address, Builder, Client, CloseReason, Event, Events, Request, Version};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{CWD, FileType, Mode};
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -254,6 +256,13 @@ impl Server {
     /// Sends it a signal.
     pub fn signal(&self, signal: Signal) {
         pidfd_send_signal(&self.handle, signal).expect("it is not waited for yet");
+    }
+
+    /// Stops it with SIGSTOP; it has stopped when this returns.
+    pub fn stop(&self) {
+        self.signal(Signal::STOP);
+        let child = WaitId::Pid(Pid::from_child(&self.child));
+        waitid(child, WaitIdOptions::STOPPED).expect("it is a child").expect("it has stopped");
     }
 
     /// Ends it with `kill -9`.

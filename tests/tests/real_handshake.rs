@@ -91,6 +91,6 @@ fn c20_a_program_that_ends_at_once_is_reported_so() {
     let Some(setup) = Setup::bare() else { return };
     let command = setup.args(["-no-such-option"]).into_command();
     let error = patient().spawn(command).unwrap_err();
-    let ConnectError::Exited(status) = error else { panic!("{error}") };
-    assert_eq!(status.code(), Some(1));
+    let ConnectError::Exited { status, stderr } = error else { panic!("{error}") };
+    assert_eq!((status.code(), &*stderr), (Some(1), ""));
 }

@@ -20,7 +20,7 @@ use super::listener::Listener;
 use super::open::open;
 use super::runtime::{Runtime, within};
 use super::socket::Socket;
-use super::spawn::{self, Guard};
+use super::spawn::{self, Starting};
 use super::streams::Streams;
 use super::transport::Transport;
 use crate::address::Address;
@@ -247,12 +247,21 @@ impl<R: Runtime> Builder<R> {
     /// no race.
     ///
     /// The arguments that make this socket a monitor are added to `command`; its standard input is
-    /// taken for it. Everything else is yours, the [`Child`] too: wait for it after `quit`. Dropping
-    /// the client does not end QEMU, and dropping the [`Child`] does not either.
+    /// taken for it, so no other option may use that (`stdio`, `-nographic`). Everything else is
+    /// yours, the [`Child`] too: wait for it after `quit`. Dropping the client does not end QEMU, and
+    /// dropping the [`Child`] does not either.
+    ///
+    /// A piped standard output or error is not read before this returns. On Linux such a pipe holds
+    /// 1 MiB until then.
     ///
     /// # Errors
     ///
     /// As [`connect`](Self::connect). The child is killed then, as it is when this future is dropped.
+    ///
+    /// - [`ConnectError::NotStarted`]: there is no such program, or `-daemonize` is among its
+    ///   arguments.
+    /// - [`ConnectError::Exited`]: it ended by itself. If its standard error is a pipe, the error shows
+    ///   the last lines of it.
     pub async fn spawn(&self, command: Command) -> Result<(Client, Child), ConnectError> {
         let (client, _, child) = self.spawn_with_events(command).await?;
         Ok((client, child))
@@ -269,18 +278,18 @@ impl<R: Runtime> Builder<R> {
     ) -> Result<(Client, Events, Child), ConnectError> {
         let began = Instant::now();
         let (socket, mut child) = spawn::spawn(command)?;
-        let guard = Guard::new(&mut child);
+        let starting = Starting::new(&mut child);
         let begun = match Socket::new(Opened::direct(socket)) {
             Ok(socket) => self.begin_once(socket, began).await,
             Err(error) => Err(error.into()),
         };
-        guard.disarm();
         match begun {
             Ok(begun) => {
+                starting.started();
                 let (client, events) = start::<R>(begun);
                 Ok((client, events, child))
             }
-            Err(error) => Err(spawn::reap(child, error).await),
+            Err(error) => Err(starting.reap::<R>(error).await),
         }
     }
 

@@ -1,15 +1,17 @@
 //! QEMU as a child that inherits its end of the connection.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 
 use async_process::{Child, Command};
 
+use super::runtime::{Runtime, within};
 use crate::connect_error::ConnectError;
-use crate::spawn;
+use crate::spawn::{self, GRACE, Room};
 
-/// Starts the program; gives our end of the socket.
+/// Starts the program; returns our end of the socket.
 pub(super) fn spawn(mut command: Command) -> Result<(OwnedFd, Child), ConnectError> {
+    spawn::check(command.get_program(), command.get_args())?;
     let (ours, theirs) = UnixStream::pair()?;
     let child = command
         .args(spawn::ARGUMENTS)
@@ -18,33 +20,48 @@ pub(super) fn spawn(mut command: Command) -> Result<(OwnedFd, Child), ConnectErr
         .map_err(|error| spawn::not_started(command.get_program(), error))?;
     // With the command goes our copy of the child's end, so that the child's death is seen.
     drop(command);
+    spawn::give_room(Room::Starting, outputs(&child));
     Ok((ours.into(), child))
 }
 
-/// Ends a child with which connecting failed, and tells the reason.
-pub(super) async fn reap(mut child: Child, error: ConnectError) -> ConnectError {
-    // A program that has ended keeps its own status.
-    let _ = child.kill();
-    spawn::why(error, child.status().await)
+fn outputs(child: &Child) -> [Option<BorrowedFd<'_>>; 2] {
+    [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)]
 }
 
-/// Kills a child whose parent gives up while they connect.
-pub(super) struct Guard<'a> {
+/// A child that is starting. It is killed if its parent gives up meanwhile.
+pub(super) struct Starting<'a> {
     child: &'a mut Child,
     armed: bool,
 }
 
-impl<'a> Guard<'a> {
+impl<'a> Starting<'a> {
     pub(super) fn new(child: &'a mut Child) -> Self {
         Self { child, armed: true }
     }
 
-    pub(super) fn disarm(mut self) {
+    /// Its start is complete.
+    pub(super) fn started(mut self) {
         self.armed = false;
+        spawn::give_room(Room::Usual, outputs(self.child));
+    }
+
+    /// Ends a child with which connecting failed: see [`spawn::reap`].
+    pub(super) async fn reap<R: Runtime>(self, error: ConnectError) -> ConnectError {
+        if error.has_left() {
+            let status = within(R::sleep, Some(GRACE), self.child.status()).await;
+            if let Some(Ok(status)) = status {
+                let stderr = self.child.stderr.take();
+                return spawn::exited(status, stderr.and_then(|pipe| OwnedFd::try_from(pipe).ok()));
+            }
+        }
+        // Both fail only if it has ended and was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.status().await;
+        error
     }
 }
 
-impl Drop for Guard<'_> {
+impl Drop for Starting<'_> {
     fn drop(&mut self) {
         if self.armed {
             let _ = self.child.kill();

@@ -20,6 +20,7 @@ mod listening;
 mod machine;
 mod out_of_band;
 mod real_ends;
+mod spawning;
 mod starting_servers;
 mod timeouts;
 mod transports;

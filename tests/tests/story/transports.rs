@@ -178,7 +178,7 @@ fn c20_a_program_that_does_not_start_or_ends_at_once_is_told_apart() {
         let mut command = Command::from(setup.args(["-no-such-option"]).into_command());
         command.stderr(Stdio::null());
         let error = wait!(patient().spawn(command)).unwrap_err();
-        let ConnectError::Exited(status) = error else { panic!("{error}") };
-        assert_eq!(status.code(), Some(1));
+        let ConnectError::Exited { status, stderr } = error else { panic!("{error}") };
+        assert_eq!((status.code(), &*stderr), (Some(1), ""));
     });
 }
