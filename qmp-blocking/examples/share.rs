@@ -1,9 +1,10 @@
 //! Lets several clients use one monitor at once: QEMU itself serves one after the other.
 //!
-//! `share ADDRESS LISTEN` is the only client of the QEMU at ADDRESS, and serves any number of
-//! clients at LISTEN, both written as behind `-qmp`. Each negotiates for itself, executes commands
-//! beside the others', out-of-band and with descriptors too, and gets all events. When QEMU has ended,
-//! clients have 10 s to read what was sent to them.
+//! `share ADDRESS LISTEN` is the only client of the QEMU at ADDRESS, and serves up to 64 clients at
+//! LISTEN, both written as behind `-qmp`. Each negotiates for itself, executes commands next to those of
+//! the other clients, out-of-band and with file descriptors too, and gets all events. A command has 1 MiB
+//! at most; `ShareOptions` has the other limits. When QEMU has ended, clients have 10 s to read what was
+//! sent to them.
 //!
 //! ```sh
 //! cargo run -p qmp-blocking --example share -- unix:/tmp/vm.sock unix:/tmp/shared.sock
@@ -32,10 +33,10 @@ fn main() -> ExitCode {
 }
 
 fn share(address: &str, listen: &str) -> Result<(), Box<dyn Error>> {
-    let (client, events) = Builder::new().oob(true).connect_with_events(address)?;
+    let client = Builder::new().oob(true).connect(address)?;
     let listener = Listener::bind(listen)?;
     println!("sharing {address} at {}", listener.address());
-    let end = server::share(client, events, &listener, |error| {
+    let end = server::share(client, &listener, |error| {
         eprintln!("a client was turned away: {error}");
     })?;
     println!("the end: {end}");

@@ -301,6 +301,18 @@ impl Client {
         self.line().wait_for(pending, deadline)
     }
 
+    /// How much a subscriber's queue holds.
+    #[cfg(feature = "server")]
+    pub(crate) fn event_limits(&self) -> EventLimits {
+        self.handle.limits
+    }
+
+    /// How long a command may take.
+    #[cfg(feature = "server")]
+    pub(crate) fn timeout(&self) -> Option<Duration> {
+        self.timeout
+    }
+
     pub(crate) fn line(&self) -> &Arc<Line> {
         &self.handle.line
     }

@@ -35,14 +35,31 @@ impl Nudge {
         wanted: PollFlags,
         timeout: Option<Duration>,
     ) -> PollFlags {
-        let mut polled = [PollFd::new(&self.0, PollFlags::IN), PollFd::new(socket, wanted)];
         // A socket of which nothing is wanted would still report its end, again and again.
-        let polled = if wanted.is_empty() { &mut polled[..1] } else { &mut polled[..] };
-        poll(polled, timeout);
+        let socket = if wanted.is_empty() { None } else { Some(PollFd::new(socket, wanted)) };
+        self.wait(socket, timeout)
+    }
+
+    /// As [`wait_at`](Self::wait_at). The socket's end is reported even if nothing is wanted of it.
+    #[cfg(feature = "server")]
+    pub(crate) fn wait_at_or_end(
+        &self,
+        socket: &OwnedFd,
+        wanted: PollFlags,
+        timeout: Option<Duration>,
+    ) -> PollFlags {
+        self.wait(Some(PollFd::new(socket, wanted)), timeout)
+    }
+
+    fn wait(&self, socket: Option<PollFd<'_>>, timeout: Option<Duration>) -> PollFlags {
+        let nothing = PollFd::new(&self.0, PollFlags::empty());
+        let is_polled = socket.is_some();
+        let mut polled = [PollFd::new(&self.0, PollFlags::IN), socket.unwrap_or(nothing)];
+        poll(&mut polled[..1 + usize::from(is_polled)], timeout);
         if !polled[0].revents().is_empty() {
             self.0.silence();
         }
-        polled.get(1).map_or(PollFlags::empty(), PollFd::revents)
+        if is_polled { polled[1].revents() } else { PollFlags::empty() }
     }
 }
 

@@ -42,4 +42,4 @@ pub use relay::relay;
 #[cfg(feature = "trace")]
 pub use replay::{ReplayError, replay};
 pub use session::Session;
-pub use share::share;
+pub use share::{ShareOptions, share};

@@ -72,6 +72,16 @@ impl Example {
         prlimit(Some(Pid::from_child(&self.child)), Resource::Nofile, limit).expect("it runs");
     }
 
+    /// How much memory it takes, in bytes.
+    #[cfg(target_os = "linux")]
+    pub fn memory(&self) -> usize {
+        let status =
+            fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let resident = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a line");
+        let kilobytes = resident.trim().trim_end_matches(" kB");
+        kilobytes.parse::<usize>().expect("a number") << 10
+    }
+
     /// The next line that it prints.
     #[track_caller]
     pub fn line(&self) -> String {

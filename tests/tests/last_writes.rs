@@ -47,10 +47,10 @@ fn machine(address: &str) -> Served {
 
 fn share() -> Served {
     let machine = server::connect_machine(Machine::new()).unwrap();
-    let (client, events) = patient().from_stream_with_events(machine).unwrap();
+    let client = patient().from_stream(machine).unwrap();
     let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
     let address = listener.address().clone();
-    thread::spawn(move || server::share(client, events, &listener, drop).unwrap());
+    thread::spawn(move || server::share(client, &listener, drop).unwrap());
     (address, Box::new(()))
 }
 

@@ -217,10 +217,10 @@ fn without_descriptors_it_turns_clients_away_and_goes_on() {
 #[test]
 fn a_listener_that_is_stopped_keeps_further_clients_out() {
     let machine = server::connect_machine(Machine::new()).unwrap();
-    let (upstream, events) = patient().from_stream_with_events(machine).unwrap();
+    let upstream = patient().from_stream(machine).unwrap();
     let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
     let (address, stopper) = (listener.address().clone(), listener.stopper());
-    let sharing = thread::spawn(move || server::share(upstream, events, &listener, drop));
+    let sharing = thread::spawn(move || server::share(upstream, &listener, drop));
     let first = patient().connect(address.clone()).unwrap();
     stopper.stop();
     patient().deadline(Duration::from_millis(50)).connect(address).unwrap_err();
@@ -235,10 +235,10 @@ fn a_listener_that_is_stopped_keeps_further_clients_out() {
 fn what_the_client_has_not_enabled_is_not_offered() {
     for enabled in [false, true] {
         let machine = server::connect_machine(Machine::new()).unwrap();
-        let (upstream, events) = patient().oob(enabled).from_stream_with_events(machine).unwrap();
+        let upstream = patient().oob(enabled).from_stream(machine).unwrap();
         let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
         let address = listener.address().clone();
-        let sharing = thread::spawn(move || server::share(upstream, events, &listener, drop));
+        let sharing = thread::spawn(move || server::share(upstream, &listener, drop));
         let client = patient().oob(true).connect(address).unwrap();
         assert_eq!(client.greeting().capabilities, if enabled { vec!["oob"] } else { vec![] });
         let refused = matches!(client.execute_oob(&QueryStatus), Err(Error::Refused(_)));

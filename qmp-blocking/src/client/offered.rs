@@ -69,7 +69,7 @@ impl Client {
     }
 
     /// What is refused where unknown commands are not sent.
-    pub(super) fn check_offered(&self, command: &str) -> Result<(), Error> {
+    pub(crate) fn check_offered(&self, command: &str) -> Result<(), Error> {
         self.handle.refuse_unknown.map_or(Ok(()), |check| check(self, command))
     }
 

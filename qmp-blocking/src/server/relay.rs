@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
 use qmp_client::descriptors;
 use qmp_proto::trace::Direction;
@@ -21,7 +22,9 @@ const BUFFER: usize = 64 << 10;
 /// then both are closed. Neither notices that it does not talk to the other itself.
 ///
 /// Where one side ends its stream, the other finds the end of it, and may still say what there is to
-/// say: as QEMU does, which answers what came before.
+/// say: as QEMU does, which answers what came before. If the client is gone, and does not only end its stream,
+/// the server's connection is closed at once, as QEMU drops what such a client has said last. So at most
+/// 64 KiB are held for either side, and nobody is waited for on behalf of a client that is gone.
 ///
 /// `see` is shown every piece before it goes on, and an empty one where a side's stream ends. It is
 /// called by one thread at a time, of two. A [`Recorder`](qmp_proto::trace::Recorder) makes a
@@ -39,57 +42,85 @@ pub fn relay(
     let (client, server, see) = (client.into(), server.into(), Mutex::new(see));
     let see = |direction, bytes: &[u8]| lock(&see)(direction, bytes);
     thread::scope(|scope| {
-        let sent = scope.spawn(|| carry(&client, &server, |bytes| see(Direction::ToServer, bytes)));
-        let received = carry(&server, &client, |bytes| see(Direction::ToClient, bytes));
+        let sent = scope.spawn(|| {
+            carry(&client, &server, Some(&client), |bytes| see(Direction::ToServer, bytes))
+        });
+        let received = carry(&server, &client, None, |bytes| see(Direction::ToClient, bytes));
         received.and(sent.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
     })
 }
 
-/// Carries one direction to its end. An error of `see`, or its panic, ends the other too.
+/// Carries one direction to its end. An error of `see`, or its panic, ends the other too, and so does the end
+/// of both directions of `needed`.
 fn carry(
     from: &OwnedFd,
     to: &OwnedFd,
+    needed: Option<&OwnedFd>,
     mut see: impl FnMut(&[u8]) -> io::Result<()>,
 ) -> io::Result<()> {
     let mut end = ShutDownOnDrop { sockets: [from, to], how: [Shutdown::Both, Shutdown::Both] };
     let mut buffer = vec![0; BUFFER];
     loop {
-        let received = repeat(from, PollFlags::IN, || receive(from.as_fd(), &mut buffer));
+        let received = repeat(from, PollFlags::IN, needed, || receive(from.as_fd(), &mut buffer));
         // A connection that is reset has ended too.
         let (length, descriptor) = received.unwrap_or((0, None));
         see(&buffer[..length])?;
-        if length == 0 || send(to, &buffer[..length], descriptor).is_err() {
-            end.how = [Shutdown::Read, Shutdown::Write];
-            return Ok(());
+        if length > 0 && send(to, &buffer[..length], descriptor, needed).is_ok() {
+            continue;
         }
+        if !needed.is_some_and(is_gone) {
+            end.how = [Shutdown::Read, Shutdown::Write];
+        } else if length > 0 {
+            see(&[])?;
+        }
+        return Ok(());
     }
 }
 
-fn send(to: &OwnedFd, mut bytes: &[u8], descriptor: Option<OwnedFd>) -> io::Result<()> {
+fn send(
+    to: &OwnedFd,
+    mut bytes: &[u8],
+    descriptor: Option<OwnedFd>,
+    needed: Option<&OwnedFd>,
+) -> io::Result<()> {
     let mut descriptor = descriptor.filter(|_| descriptors::carries_descriptors(to.as_fd()));
     while !bytes.is_empty() {
         let riding = descriptor.as_ref().map(AsFd::as_fd);
-        let sent = repeat(to, PollFlags::OUT, || descriptors::send(to.as_fd(), bytes, riding))?;
+        let act = || descriptors::send(to.as_fd(), bytes, riding);
+        let sent = repeat(to, PollFlags::OUT, needed, act)?;
         bytes = &bytes[sent..];
         descriptor = None;
     }
     Ok(())
 }
 
-/// Does what never blocks, again whenever the socket is ready for it.
+/// Does what never blocks, again whenever the socket is ready for it. It fails if `needed` is gone.
 fn repeat<T>(
     socket: &OwnedFd,
     ready: PollFlags,
+    needed: Option<&OwnedFd>,
     mut act: impl FnMut() -> io::Result<T>,
 ) -> io::Result<T> {
     loop {
+        if needed.is_some_and(is_gone) {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         match act() {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                poll(&mut [PollFd::new(socket, ready)], None);
+                let socket = PollFd::new(socket, ready);
+                let needed = needed.map(|needed| PollFd::new(needed, PollFlags::empty()));
+                poll(&mut [socket].into_iter().chain(needed).collect::<Vec<_>>(), None);
             }
             outcome => return outcome,
         }
     }
+}
+
+/// Whether both directions have ended: nobody is there any more.
+fn is_gone(socket: &OwnedFd) -> bool {
+    let mut polled = [PollFd::new(socket, PollFlags::empty())];
+    poll(&mut polled, Some(Duration::ZERO));
+    polled[0].revents().intersects(PollFlags::HUP | PollFlags::ERR)
 }
 
 struct ShutDownOnDrop<'a> {

@@ -1,35 +1,49 @@
 //! One server for many clients.
 
+mod options;
+mod presence;
+mod served;
+
 use std::io;
 use std::os::fd::OwnedFd;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, RwLock};
-use std::thread;
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use qmp_client::Error;
-use qmp_proto::server::{Call, Config};
-use qmp_proto::{CloseReason, CommandError, Raw, Request};
+use qmp_proto::CloseReason;
+use qmp_proto::server::Config;
 
-use super::{Listener, Session};
-use crate::lock;
-use crate::{Client, Events};
+pub use self::options::ShareOptions;
+use self::presence::Presence;
+use self::served::Served;
+use super::Listener;
+use crate::{Client, lock};
 
-/// How long clients may take to read what is left, when the server has ended.
-const PATIENCE: Duration = Duration::from_secs(10);
-
-/// Lets any number of clients use one server at once, until that ends, and tells how it did: QEMU itself
-/// serves one client of a monitor after the other.
+/// Lets many clients use one server at once, until the server ends, and returns how it did. QEMU itself
+/// serves one client of a monitor after the other. [`ShareOptions`] has the limits; this takes the defaults.
 ///
-/// Each who comes to `listener` negotiates for itself, executes commands beside the others', out-of-band
-/// and with descriptors too where `client` can, and gets all of `events`, which may overtake replies or be
-/// overtaken. Take both from one [`connect_with_events`](crate::Builder::connect_with_events). A client that
-/// is slow or gone harms itself alone: of what it does not read, 1 MiB is kept, and beyond that it misses
-/// events. Of a flood that is faster than they can be passed on, all miss what `events` loses
-/// ([`event_limits`](crate::Builder::event_limits)). A `quit` of any of them ends the server for all; they
-/// have 10 s to read what was sent to them.
+/// Each client that comes to `listener` negotiates for itself. It executes commands next to those of the other clients,
+/// out-of-band and with file descriptors too if `client` can. It gets all events from its own negotiation on,
+/// as by a subscription of its own. An event may overtake a reply, or be overtaken.
 ///
-/// Where descriptors or threads run out, clients wait, or are turned away, which `turned_away` is told; so
-/// the others stay. Stopping the listener keeps further clients out.
+/// A client that is slow, silent or gone harms itself only:
+///
+/// - A command beyond [`max_command`](ShareOptions::max_command) is refused and does not reach the server.
+/// - Beyond [`max_unread`](ShareOptions::max_unread) bytes that a client does not read, it misses events, and
+///   its commands wait. Of a flood that is faster than its thread, it misses what its own queue loses
+///   ([`event_limits`](crate::Builder::event_limits)). If it reads nothing for the [`read_timeout`](ShareOptions::read_timeout), it is dropped.
+/// - Commands that a client had asked for are dropped when it leaves, unless the server has them already: at
+///   most one, and one out-of-band.
+/// - A client that does not negotiate in the [`negotiation_timeout`](ShareOptions::negotiation_timeout) is
+///   dropped.
+/// - At most [`max_clients`](ShareOptions::max_clients) are served. If one more comes, the client that has waited longest without
+///   negotiating is dropped. If all have negotiated, the new client is turned away.
+///
+/// A `quit` of any client ends the server for all. They have 10 s to read what was sent to them.
+///
+/// `turned_away` is called for each client that could not be served, with the reason: there are too many, or no thread or
+/// file descriptor is left. Where a client cannot even be accepted, it waits. Stopping the listener keeps
+/// further clients out.
 ///
 /// ```
 /// use qmp_blocking::Builder;
@@ -37,11 +51,11 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// use qmp_blocking::server::{self, Listener, Machine};
 ///
 /// let machine = server::connect_machine(Machine::new())?;
-/// let (monitor, events) = Builder::new().oob(true).from_stream_with_events(machine)?;
+/// let monitor = Builder::new().oob(true).from_stream(machine)?;
 /// let listener = Listener::bind("tcp:127.0.0.1:0")?;
 /// let address = listener.address().clone();
 /// let sharing = std::thread::spawn(move || {
-///     server::share(monitor, events, &listener, |error| eprintln!("turned away: {error}"))
+///     server::share(monitor, &listener, |error| eprintln!("turned away: {error}"))
 /// });
 ///
 /// let first = qmp_blocking::connect(address.clone())?;
@@ -55,125 +69,109 @@ const PATIENCE: Duration = Duration::from_secs(10);
 ///
 /// # Errors
 ///
-/// Where no thread can be started, or the listener fails. In the latter case the connection to the server
-/// is closed.
+/// If no thread can be started for the server, or the listener fails. In the latter case the connection to
+/// the server is closed.
 pub fn share(
     client: Client,
-    events: Events,
     listener: &Listener,
     turned_away: impl FnMut(io::Error),
 ) -> io::Result<CloseReason> {
-    let share = Arc::new(Share::new(client));
-    let (forwarder, stopper) = (share.clone(), listener.stopper());
-    let forwarding = thread::Builder::new().spawn(move || {
-        forwarder.forward(events);
+    ShareOptions::new().share(client, listener, turned_away)
+}
+
+/// What all clients of a server share.
+#[derive(Debug)]
+struct Share {
+    upstream: Client,
+    options: ShareOptions,
+    /// The protocol with each client.
+    config: Config,
+    /// In the order in which they came.
+    clients: Mutex<Vec<Arc<Presence>>>,
+}
+
+fn run(
+    upstream: Client,
+    options: ShareOptions,
+    listener: &Listener,
+    turned_away: impl FnMut(io::Error),
+) -> io::Result<CloseReason> {
+    let config = config(&upstream, &options);
+    let share = Arc::new(Share { upstream, options, config, clients: Mutex::default() });
+    let (upstream, stopper) = (share.upstream.clone(), listener.stopper());
+    // This thread reads from the server for all.
+    let reading = thread::Builder::new().name("qmp-share".to_owned()).spawn(move || {
+        let reason = upstream.closed();
         stopper.stop();
+        reason
     })?;
-    let served = share.serve_all(listener, turned_away);
+    let mut threads = Vec::new();
+    let served = share.serve_all(listener, turned_away, &mut threads);
     if served.is_err() {
         let _ = share.upstream.close(Duration::ZERO);
     }
-    forwarding.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-    share.wait_for_readers();
-    served.map(|()| share.upstream.closed())
+    let reason = reading.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+    // Each ends by itself, as the server has.
+    threads.into_iter().for_each(|thread| drop(thread.join()));
+    served.map(|()| reason)
 }
 
-struct Share {
-    upstream: Client,
-    /// What each client is offered.
-    config: Config,
-    sessions: Mutex<Vec<Arc<Session>>>,
-    /// One of these has gone.
-    gone: Condvar,
-    /// Held for reading while a command is executed, so that it is answered before the end.
-    executing: RwLock<()>,
+fn config(upstream: &Client, options: &ShareOptions) -> Config {
+    let mut config = Config::default();
+    config.version = upstream.greeting().version.clone().unwrap_or(config.version);
+    // A capability that the server offers and `upstream` has not enabled cannot be passed on.
+    let out_of_band = upstream.line().hub.inspect(|it| it.oob_enabled());
+    config.capabilities.retain(|capability| capability != "oob" || out_of_band);
+    config.max_command = options.max_command;
+    config.max_output = options.max_unread;
+    config
 }
 
 impl Share {
-    fn new(upstream: Client) -> Self {
-        let mut config = Config::default();
-        config.version = upstream.greeting().version.clone().unwrap_or(config.version);
-        // What the server offers, this client has to have enabled.
-        let out_of_band = upstream.line().hub.inspect(|it| it.oob_enabled());
-        config.capabilities.retain(|capability| capability != "oob" || out_of_band);
-        let (sessions, gone, executing) = (Mutex::default(), Condvar::new(), RwLock::default());
-        Self { upstream, config, sessions, gone, executing }
-    }
-
-    /// Gives the events to everyone, which never waits for a client. With the server, all end.
-    fn forward(&self, events: Events) {
-        for event in events.flatten() {
-            for session in lock(&self.sessions).iter() {
-                session.event(&event);
-            }
-        }
-        let _answered = self.executing.write();
-        lock(&self.sessions).iter().for_each(|session| session.close());
-    }
-
     fn serve_all(
         self: &Arc<Self>,
         listener: &Listener,
         mut turned_away: impl FnMut(io::Error),
+        threads: &mut Vec<JoinHandle<()>>,
     ) -> io::Result<()> {
         while let Some(stream) = listener.accept()? {
-            self.serve(stream).unwrap_or_else(&mut turned_away);
+            threads.retain(|thread| !thread.is_finished());
+            match self.serve(stream) {
+                Ok(thread) => threads.push(thread),
+                Err(error) => turned_away(error),
+            }
         }
         Ok(())
     }
 
-    fn serve(self: &Arc<Self>, stream: OwnedFd) -> io::Result<()> {
-        let session = Arc::new(Session::new(stream, self.config.clone())?);
-        lock(&self.sessions).push(session.clone());
-        // While one runs a command, the other is there for those that are out-of-band.
-        let started = (0..2).try_for_each(|_| {
-            let (share, session) = (self.clone(), session.clone());
-            thread::Builder::new().spawn(move || share.answer(&session)).map(drop)
-        });
-        if started.is_err() {
-            session.abort();
-            self.forget(&session);
+    fn serve(self: &Arc<Self>, stream: OwnedFd) -> io::Result<JoinHandle<()>> {
+        let presence = self.admit()?;
+        let served = Served::new(self.clone(), stream, presence.clone());
+        let thread = thread::Builder::new().name("qmp-share".to_owned()).spawn(|| served.run());
+        if thread.is_err() {
+            self.forget(&presence);
         }
-        started
+        thread
     }
 
-    fn answer(&self, session: &Arc<Session>) {
-        while let Some(call) = session.next_call() {
-            let _executing = self.executing.read();
-            let outcome = self.execute(&call, session).map_err(|error| match error {
-                Error::Command(error) => error,
-                error => CommandError::generic(error.to_string()),
-            });
-            // A client that is gone needs no answer.
-            let _ = session.respond(call.ticket, outcome);
+    /// Makes room for one more client.
+    fn admit(&self) -> io::Result<Arc<Presence>> {
+        let presence = Arc::new(Presence::new()?);
+        let mut clients = lock(&self.clients);
+        if clients.len() >= self.options.max_clients {
+            let waiting = clients.iter().position(|client| !client.has_negotiated());
+            let waiting = waiting.ok_or_else(|| {
+                let most = self.options.max_clients;
+                io::Error::other(format!("there are {most} clients, which is the limit"))
+            })?;
+            clients.remove(waiting).send_away();
         }
-        self.forget(session);
+        clients.push(presence.clone());
+        Ok(presence)
     }
 
-    fn execute(&self, call: &Call, session: &Session) -> Result<Raw, Error> {
-        let mut request = Request::new(call.name.clone()).arguments(&call.arguments);
-        if call.out_of_band {
-            request = request.out_of_band();
-        }
-        if matches!(&*call.name, "getfd" | "add-fd") {
-            request = session.take_descriptor().into_iter().fold(request, Request::descriptor);
-        }
-        self.upstream.execute_request(request)
-    }
-
-    /// Its client has gone, or was sent everything.
-    fn forget(&self, session: &Arc<Session>) {
-        lock(&self.sessions).retain(|other| !Arc::ptr_eq(other, session));
-        self.gone.notify_all();
-    }
-
-    fn wait_for_readers(&self) {
-        // Somebody may have come since all were told.
-        lock(&self.sessions).iter().for_each(|session| session.close());
-        let left = |sessions: &mut Vec<_>| !sessions.is_empty();
-        let waited = self.gone.wait_timeout_while(lock(&self.sessions), PATIENCE, left);
-        // Nobody waits for those any more: their threads end, and their sockets are closed.
-        let (late, _) = waited.unwrap_or_else(PoisonError::into_inner);
-        late.iter().for_each(|session| session.abort());
+    /// Its client is not served any more.
+    fn forget(&self, presence: &Arc<Presence>) {
+        lock(&self.clients).retain(|other| !Arc::ptr_eq(other, presence));
     }
 }
