@@ -61,7 +61,8 @@ impl ShareOptions {
     }
 
     /// How many bytes a command may have: 1 MiB by default, and 64 MiB at most. See
-    /// [`Config::max_command`](super::super::Config::max_command).
+    /// [`Config::max_command`](super::super::Config::max_command). While it is read, a command takes one to two times as
+    /// much memory, and up to ten times if it is nothing but short members.
     ///
     /// QEMU takes a command in at some 70 to 250 KB a second, and serves no other client meanwhile: 1 MiB
     /// stalls it for 4 to 15 s.
