@@ -194,7 +194,7 @@ fn remove_left_behind(path: &Path) -> io::Result<()> {
     match try_unix(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NOTSOCK) => {
-            Err(io::Error::new(io::ErrorKind::AddrInUse, "the file there is not a socket"))
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "the file there is no socket"))
         }
         _ => Err(listened_at()),
     }

@@ -143,7 +143,7 @@ fn what_is_not_a_socket_stays() {
     fs::write(&path, "dear").unwrap();
     let error = ListenSocket::bind(&Address::from(&*path)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert!(error.to_string().ends_with("the file there is not a socket"), "{error}");
+    assert!(error.to_string().ends_with("the file there is no socket"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"dear");
 }
 
