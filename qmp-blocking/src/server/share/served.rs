@@ -77,7 +77,7 @@ impl Served {
         // A command that was not sent is withdrawn, and others may have its turn.
         self.running.clear();
         self.share.upstream.line().flush();
-        if self.connection.close_reason() == Some(CloseReason::Requested) {
+        if self.connection.close_reason() == Some(&CloseReason::Requested) {
             linger(&self.socket, &mut buffer);
         }
     }
