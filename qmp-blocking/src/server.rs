@@ -5,7 +5,7 @@
 //! - [`connect_machine`] gives the client's end of a connection to a machine, without any address.
 //! - [`Session`] is one client's connection, for a program that answers the commands itself; its
 //!   clients come from a [`Listener`].
-//! - [`share`] lets any number of clients use one server at once.
+//! - [`share`] lets many clients use one server at once, under the limits of [`ShareOptions`].
 //! - [`relay`] stands between a client and a server, and sees what they say to each other.
 //! - [`replay`] plays a recorded session to a client, and says where the client does otherwise.
 //!
