@@ -1,14 +1,17 @@
 //! Whatever a server returns, decoding it gives a value or an error that says where.
 
-use std::fmt::Debug;
+use std::fmt::{self, Debug};
 
 use qmp_proto::commands::{
     AddFd, Cont, HumanMonitorCommand, QueryCommands, QueryFdsets, QueryName, QueryQmpSchema,
     QueryStatus, QueryVersion,
 };
 use qmp_proto::events::{DeviceDeleted, Powerdown, Reset, Resume, Shutdown, Stop};
-use qmp_proto::{Command, Config, DecodeError, Event, Raw, Timestamp, TypedEvent};
-use serde::de::IgnoredAny;
+use qmp_proto::guest_commands::{
+    GuestExecStatus, GuestFileRead, GuestGetOsinfo, GuestInfo, GuestNetworkGetInterfaces,
+};
+use qmp_proto::{Command, Config, DecodeError, DecodeErrorKind, Event, Raw, Timestamp, TypedEvent};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::Value;
 
 use crate::peer::Peer;
@@ -24,6 +27,7 @@ pub fn check(data: &[u8]) {
         raw,
     };
     payload.agrees(payload.raw.parse::<Value>(), Some);
+    payload.is_limited();
     payload.is_return_of::<QueryStatus>();
     payload.is_return_of::<QueryVersion>();
     payload.is_return_of::<QueryName>();
@@ -32,6 +36,11 @@ pub fn check(data: &[u8]) {
     payload.is_return_of::<HumanMonitorCommand<'_>>();
     payload.is_return_of::<AddFd<'_>>();
     payload.is_return_of::<QueryFdsets>();
+    payload.is_return_of::<GuestInfo>();
+    payload.is_return_of::<GuestGetOsinfo>();
+    payload.is_return_of::<GuestNetworkGetInterfaces>();
+    payload.is_return_of::<GuestExecStatus>();
+    payload.is_return_of::<GuestFileRead>();
     assert_eq!(QueryQmpSchema::decode(payload.raw.clone()).as_ref(), Ok(&payload.raw));
     payload.is_data_of::<Shutdown>();
     payload.is_data_of::<Stop>();
@@ -60,7 +69,79 @@ struct Payload {
     value: Option<Value>,
 }
 
+/// How many elements and members there are, at all depths.
+struct Count(usize);
+
+impl<'de> Deserialize<'de> for Count {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(Counter)
+    }
+}
+
+struct Counter;
+
+impl<'de> Visitor<'de> for Counter {
+    type Value = Count;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("anything")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut access: A) -> Result<Count, A::Error> {
+        let mut count = 0;
+        while let Some(Count(inner)) = access.next_element()? {
+            count += 1 + inner;
+        }
+        Ok(Count(count))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut access: A) -> Result<Count, A::Error> {
+        let mut count = 0;
+        while let Some((IgnoredAny, Count(inner))) = access.next_entry()? {
+            count += 1 + inner;
+        }
+        Ok(Count(count))
+    }
+
+    fn visit_bool<E>(self, _: bool) -> Result<Count, E> {
+        Ok(Count(0))
+    }
+
+    fn visit_i64<E>(self, _: i64) -> Result<Count, E> {
+        Ok(Count(0))
+    }
+
+    fn visit_u64<E>(self, _: u64) -> Result<Count, E> {
+        Ok(Count(0))
+    }
+
+    fn visit_f64<E>(self, _: f64) -> Result<Count, E> {
+        Ok(Count(0))
+    }
+
+    fn visit_str<E>(self, _: &str) -> Result<Count, E> {
+        Ok(Count(0))
+    }
+
+    fn visit_unit<E>(self) -> Result<Count, E> {
+        Ok(Count(0))
+    }
+}
+
 impl Payload {
+    /// It is decoded with a limit of just as many values as it has, and not with one fewer.
+    fn is_limited(&self) {
+        let Some(value) = &self.value else { return };
+        let text = self.raw.as_str().expect("JSON");
+        let Count(count) = serde_json::from_str(text).expect("JSON");
+        let limited = |values| self.raw.clone().with_max_values(values).parse::<Value>();
+        assert_eq!(limited(count).as_ref(), Ok(value));
+        if let Some(limit) = count.checked_sub(1) {
+            let error = limited(limit).expect_err("one too many");
+            assert_eq!(error.kind(), DecodeErrorKind::TooMany { limit });
+        }
+    }
+
     fn is_return_of<C: Command<Return: PartialEq + Debug>>(&self) {
         self.agrees(C::decode(self.raw.clone()), |value| serde_json::from_value(value).ok());
     }

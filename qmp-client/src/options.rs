@@ -142,9 +142,16 @@ macro_rules! option_setters {
             self
         }
 
-        /// The largest message from the server, in bytes: 128 MiB by default.
+        /// The largest message from the server, in bytes: 128 MiB by default, 48 MiB from a guest agent.
         pub fn max_message(mut self, bytes: usize) -> Self {
-            self.options.config.max_message = bytes;
+            self.options.config.max_message = Some(bytes);
+            self
+        }
+
+        /// How many values of a reply or an event are decoded at most: elements of arrays and members of
+        /// objects, at all depths. 1,048,576 by default, 131,072 from a guest agent.
+        pub fn max_values(mut self, values: usize) -> Self {
+            self.options.config.max_values = Some(values);
             self
         }
 

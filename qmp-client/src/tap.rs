@@ -128,9 +128,12 @@ impl Tap {
     }
 }
 
+/// QEMU reads no larger command than 64 MiB, so none is sent.
+const LARGEST_COMMAND: usize = 65 << 20;
+
 /// A recorder for whole messages of both directions: ours may be larger than the server's.
 fn recorder(config: &Config) -> Recorder {
-    let max_message = config.max_message.max(Config::default().max_message);
+    let max_message = config.largest_message().max(LARGEST_COMMAND);
     Recorder::new(max_message).dialect(config.dialect)
 }
 

@@ -2,6 +2,12 @@
 
 use crate::framer::MAX_DEPTH;
 
+/// The defaults for a monitor, and for a guest agent.
+const MAX_MESSAGE: usize = 128 << 20;
+const MAX_MESSAGE_OF_AGENT: usize = 48 << 20;
+pub(crate) const MAX_VALUES: usize = 1 << 20;
+const MAX_VALUES_OF_AGENT: usize = 1 << 17;
+
 /// Which of QEMU's two servers is spoken to.
 ///
 /// ```
@@ -35,7 +41,7 @@ pub enum Dialect {
 /// ```
 /// let mut config = qmp_proto::Config::default();
 /// config.oob = true;
-/// config.max_message = 1 << 20;
+/// config.max_message = Some(1 << 20);
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,9 +56,16 @@ pub struct Config {
     /// How many in-band commands may be in flight. `None`, the default, is 64 without out-of-band
     /// execution and 7 with it. With it, anything beyond 8 is taken as 8. For a guest agent it is 1.
     pub window: Option<usize>,
-    /// The largest message in bytes, 128 MiB by default: real replies reach 76 MB. A larger one
-    /// ends the connection. It bounds the memory that received bytes take.
-    pub max_message: usize,
+    /// The largest message in bytes. `None`, the default, is 128 MiB, as real replies reach 76 MB, and
+    /// 48 MiB for a guest agent, which is not trusted: that is enough for the two outputs of 16 MiB that
+    /// `guest-exec-status` returns at most, and for 35 MiB of a file. A larger one ends the connection,
+    /// or, with a guest agent, the command in flight. It bounds the memory that received bytes take.
+    pub max_message: Option<usize>,
+    /// How many values of a payload are decoded at most: elements of arrays and members of objects, at all
+    /// depths. `None`, the default, is 1,048,576, and 131,072 for a guest agent. Beyond that
+    /// [`Raw::parse`](crate::Raw::parse) fails. It bounds the memory that decoding takes:
+    /// [the table](crate::guide::memory) has how much that is for each type.
+    pub max_values: Option<usize>,
     /// The deepest message in levels, 1,024 by default and at most. A deeper one ends the
     /// connection.
     pub max_depth: usize,
@@ -63,6 +76,24 @@ pub struct Config {
     pub max_queued_bytes: usize,
 }
 
+impl Config {
+    /// The largest message in bytes, by [`max_message`](Self::max_message) or its default.
+    pub fn largest_message(&self) -> usize {
+        self.max_message.unwrap_or(match self.dialect {
+            Dialect::Qmp => MAX_MESSAGE,
+            Dialect::GuestAgent => MAX_MESSAGE_OF_AGENT,
+        })
+    }
+
+    /// How many values of a payload are decoded, by [`max_values`](Self::max_values) or its default.
+    pub fn most_values(&self) -> usize {
+        self.max_values.unwrap_or(match self.dialect {
+            Dialect::Qmp => MAX_VALUES,
+            Dialect::GuestAgent => MAX_VALUES_OF_AGENT,
+        })
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -70,7 +101,8 @@ impl Default for Config {
             oob: false,
             descriptors: false,
             window: None,
-            max_message: 128 << 20,
+            max_message: None,
+            max_values: None,
             max_depth: MAX_DEPTH,
             max_queued: 16_384,
             max_queued_bytes: 128 << 20,

@@ -87,7 +87,7 @@ impl<F> Connection<F> {
         let agent = config.dialect == Dialect::GuestAgent;
         let mut connection = Self {
             opening: Opening::default(),
-            framer: Framer::new(config.max_message, config.max_depth),
+            framer: Framer::new(config.largest_message(), config.max_depth),
             phase: if agent { Phase::Syncing } else { Phase::Greeting },
             greeting: None,
             sync: Sync::default(),

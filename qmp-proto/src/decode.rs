@@ -8,6 +8,7 @@ use core::{any, error::Error, fmt};
 
 use serde_json::error::Category;
 
+use crate::bounded::Failure;
 use crate::printable::printable;
 
 /// serde_json's own limit, which holds where the feature `deep` does not lift it.
@@ -39,12 +40,21 @@ pub enum DecodeErrorKind {
         /// The limit, in levels.
         limit: usize,
     },
+    /// It has more values than [`Config::max_values`](crate::Config::max_values).
+    TooMany {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 impl DecodeError {
-    pub(crate) fn new<T>(text: &[u8], error: &serde_json::Error) -> Self {
+    pub(crate) fn new<T>(text: &[u8], failure: &Failure, max_values: usize) -> Self {
+        let (Failure::TooMany(error) | Failure::Json(error)) = failure;
         let message = message_of(error);
         let (kind, detail) = match error.classify() {
+            _ if matches!(failure, Failure::TooMany(_)) => {
+                (DecodeErrorKind::TooMany { limit: max_values }, String::new())
+            }
             Category::Data => (DecodeErrorKind::Mismatch, without_values(&message)),
             _ if message.starts_with("recursion limit exceeded") => {
                 (DecodeErrorKind::TooDeep { limit: RECURSION_LIMIT }, String::new())
@@ -71,7 +81,8 @@ impl DecodeError {
         self.kind
     }
 
-    /// The member at fault, as a path from the payload's root (`[2].qdev.type`); empty at the root.
+    /// The member at fault, as a path from the payload's root (`[2].qdev.type`); empty at the root. A long
+    /// name is cut off, and so is a long path.
     pub fn member(&self) -> &str {
         &self.member
     }
@@ -98,6 +109,10 @@ impl DecodeError {
             DecodeErrorKind::TooDeep { limit } => write!(
                 f,
                 "the payload is nested deeper than {limit} levels (the feature `deep` lifts this)"
+            )?,
+            DecodeErrorKind::TooMany { limit } => write!(
+                f,
+                "the payload has more than {limit} values (the option max_values lifts this)"
             )?,
             DecodeErrorKind::Mismatch => {
                 write!(f, "the payload does not fit")?;
@@ -248,7 +263,7 @@ fn member_at(text: &[u8], offset: usize) -> String {
 }
 
 /// How far the string that `text` continues goes on, its closing quote not counted.
-fn string_length(text: &[u8]) -> usize {
+pub(crate) fn string_length(text: &[u8]) -> usize {
     let mut from = 0;
     while let Some(quote) = memchr::memchr(b'"', &text[from..]) {
         let end = from + quote;
@@ -261,16 +276,33 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
+/// More of a name, and of a path, is not told.
+const LONGEST_NAME: usize = 128;
+const LONGEST_PATH: usize = 1024;
+
+/// How much of a name is told: no character is cut in two.
+fn end_of(name: &[u8]) -> usize {
+    let goes_on = |at: usize| name.get(at).is_some_and(|byte| byte & 0xC0 == 0x80);
+    (0..=name.len().min(LONGEST_NAME)).rev().find(|at| !goes_on(*at)).unwrap_or(0)
+}
+
 fn render(path: &[Level<'_>]) -> String {
     let mut rendered = String::new();
     for level in path {
+        if rendered.len() > LONGEST_PATH {
+            return rendered + "…";
+        }
         match level {
             Level::Object(None) => {}
             Level::Object(Some(name)) => {
                 if !rendered.is_empty() {
                     rendered.push('.');
                 }
-                rendered.push_str(&String::from_utf8_lossy(name));
+                let end = end_of(name);
+                rendered.push_str(&String::from_utf8_lossy(&name[..end]));
+                if end < name.len() {
+                    rendered.push('…');
+                }
             }
             Level::Array(index) => rendered.push_str(&format!("[{index}]")),
         }

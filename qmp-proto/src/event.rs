@@ -5,6 +5,8 @@ use core::{fmt, str};
 use bytes::Bytes;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use crate::bounded;
+use crate::config::MAX_VALUES;
 use crate::decode::DecodeError;
 use crate::object;
 use crate::raw::Raw;
@@ -34,6 +36,8 @@ pub struct Event {
     name: Span,
     data: Span,
     timestamp: Span,
+    /// More values of its data are not decoded.
+    max_values: usize,
 }
 
 /// When an event happened, by the server's clock. Both parts are -1 where that clock failed.
@@ -72,7 +76,7 @@ impl Event {
         }
         let inner = Span::new(name.range().start + 1, name.range().end - 1);
         let (bytes, [name, data, timestamp]) = text.keep([inner, data, timestamp]);
-        Some(Self { bytes, name, data, timestamp })
+        Some(Self { bytes, name, data, timestamp, max_values: MAX_VALUES })
     }
 
     /// No server writes an event's name with escapes, so this may copy once more.
@@ -83,7 +87,13 @@ impl Event {
             name: Span::new(0, name_end),
             data: Span::new(name_end, data_end),
             timestamp: Span::new(data_end, data_end + timestamp.len()),
+            max_values: MAX_VALUES,
         }
+    }
+
+    pub(crate) fn with_max_values(mut self, values: usize) -> Self {
+        self.max_values = values;
+        self
     }
 
     /// The event's name, `SHUTDOWN` for instance.
@@ -93,12 +103,14 @@ impl Event {
 
     /// When it happened; `None` where the server gave no timestamp that can be read.
     pub fn timestamp(&self) -> Option<Timestamp> {
-        serde_json::from_slice(&self.bytes[self.timestamp.range()]).ok()
+        let json = str::from_utf8(&self.bytes[self.timestamp.range()]).ok()?;
+        bounded::from_str(json, usize::MAX).ok()
     }
 
     /// The event's data, where it has any.
     pub fn data(&self) -> Option<Raw> {
-        (!self.data.is_empty()).then(|| Raw::part(&self.bytes, self.data))
+        let part = || Raw::part(&self.bytes, self.data).with_max_values(self.max_values);
+        (!self.data.is_empty()).then(part)
     }
 
     /// The event's data decoded, where the event is a `T`; `None` where it is another event.

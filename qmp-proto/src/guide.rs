@@ -2,6 +2,7 @@
 //!
 //! - [`event_loop`]: the connection in a loop of your own, over a socket that never blocks.
 //! - [`fuzzing`]: fuzzing what you do with what QEMU says, without a QEMU.
+//! - [`memory`]: how much memory what comes can take, for each type that it is decoded to.
 //!
 //! How to use a client, and what is easily done wrong with one, is in `qmp_blocking::guide`.
 
@@ -10,3 +11,5 @@ pub mod event_loop {}
 #[cfg(feature = "server")]
 #[doc = include_str!("guide/fuzzing.md")]
 pub mod fuzzing {}
+#[doc = include_str!("guide/memory.md")]
+pub mod memory {}

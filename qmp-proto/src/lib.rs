@@ -11,7 +11,8 @@
 //! - **Linear time, bounded memory.** Each byte is looked at once to find where messages end.
 //!   Memory is bounded by [`Config::max_message`], and given back after a large message. Nothing
 //!   the peer sends panics, overflows the stack or allocates beyond that. A message has at most
-//!   1,024 members at its top level, and a greeting's `QMP` 64 KiB.
+//!   1,024 members at its top level, and a greeting's `QMP` 64 KiB. What decoding takes is bounded by
+//!   [`Config::max_values`]: see [`guide::memory`].
 //! - **What is unknown is data.** Unknown members, events, error classes and capabilities never
 //!   fail a connection. A payload that does not decode fails the call that asked for it.
 //! - **A command is never torn.** Once [`transmit`](Connection::transmit) lent it, it goes out
@@ -120,6 +121,7 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
+mod bounded;
 mod check;
 mod close;
 mod command;
@@ -144,6 +146,7 @@ mod opening;
 mod output;
 mod printable;
 mod queue;
+mod quiet;
 mod quote;
 mod raw;
 mod receive;

@@ -8,6 +8,8 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, ser};
 use serde_json::value::RawValue;
 
+use crate::bounded;
+use crate::config::MAX_VALUES;
 use crate::decode::DecodeError;
 use crate::error::JsonFault;
 use crate::printable::{Printable, printable};
@@ -28,15 +30,17 @@ use crate::text::{Span, Text};
 /// assert_eq!(status["status"], "running");
 /// # Ok::<(), qmp_proto::DecodeError>(())
 /// ```
-#[derive(Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Raw {
     bytes: Bytes,
+    /// More values are not decoded.
+    max_values: usize,
 }
 
 impl Raw {
     /// A payload known when the program was written.
     pub const fn from_static(json: &'static str) -> Self {
-        Self { bytes: Bytes::from_static(json.as_bytes()) }
+        Self::new_from(Bytes::from_static(json.as_bytes()))
     }
 
     /// A value as JSON, for what a server returns.
@@ -46,7 +50,19 @@ impl Raw {
     /// [`JsonFault::NotSerializable`] where the value's `Serialize` fails.
     pub fn new<T: Serialize + ?Sized>(value: &T) -> Result<Self, JsonFault> {
         let json = serde_json::to_vec(value).map_err(|_| JsonFault::NotSerializable)?;
-        Ok(Self { bytes: Bytes::from(json) })
+        Ok(Self::new_from(Bytes::from(json)))
+    }
+
+    const fn new_from(bytes: Bytes) -> Self {
+        Self { bytes, max_values: MAX_VALUES }
+    }
+
+    /// The same payload, of which so many values are decoded at most:
+    /// [`Config::max_values`](crate::Config::max_values).
+    #[must_use]
+    pub fn with_max_values(mut self, values: usize) -> Self {
+        self.max_values = values;
+        self
     }
 
     /// Keeps `span` of a message.
@@ -54,17 +70,17 @@ impl Raw {
         match &text.bytes()[span.range()] {
             // What most commands return.
             b"{}" => Self::from_static("{}"),
-            _ => Self { bytes: text.keep_one(span) },
+            _ => Self::new_from(text.keep_one(span)),
         }
     }
 
     pub(crate) fn from_number(number: u64) -> Self {
-        Self { bytes: Bytes::from(number.to_string()) }
+        Self::new_from(Bytes::from(number.to_string()))
     }
 
     /// A part of a message that is kept already.
     pub(crate) fn part(bytes: &Bytes, span: Span) -> Self {
-        Self { bytes: bytes.slice(span.range()) }
+        Self::new_from(bytes.slice(span.range()))
     }
 
     /// Decodes the payload, borrowing from it where `T` does.
@@ -74,11 +90,15 @@ impl Raw {
     /// [`DecodeError`] says what was expected and where, never what value came. What is no UTF-8 as a
     /// whole is no JSON. Nesting beyond 128
     /// levels is such an error, unless the feature `deep` is on: then everything that the
-    /// connection's `max_depth` lets through is decoded, on a stack that grows on the heap.
+    /// connection's `max_depth` lets through is decoded, on a stack that grows on the heap. More
+    /// values than the connection's [`max_values`](crate::Config::max_values) are such an error too;
+    /// what is in a member that `T` passes over does not count. A payload that is part of a value of yours takes a monitor's
+    /// default for it: see [`with_max_values`](Self::with_max_values).
     pub fn parse<'a, T: Deserialize<'a>>(&'a self) -> Result<T, DecodeError> {
         // With text that is known to be UTF-8 as a whole, serde_json need not look at each string, and
         // one of its readers is enough.
-        decode(self.as_str()?).map_err(|error| DecodeError::new::<T>(&self.bytes, &error))
+        bounded::from_str(self.as_str()?, self.max_values)
+            .map_err(|failure| DecodeError::new::<T>(&self.bytes, &failure, self.max_values))
     }
 
     /// The payload's text.
@@ -114,20 +134,14 @@ impl Raw {
     }
 }
 
-#[cfg(not(feature = "deep"))]
-fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
-    serde_json::from_str(text)
+/// By the bytes.
+impl PartialEq for Raw {
+    fn eq(&self, other: &Self) -> bool {
+        self.bytes == other.bytes
+    }
 }
 
-/// The framer has bounded the depth, so the stack that this may take is bounded too.
-#[cfg(feature = "deep")]
-fn decode<'a, T: Deserialize<'a>>(text: &'a str) -> Result<T, serde_json::Error> {
-    let mut json = serde_json::Deserializer::from_str(text);
-    json.disable_recursion_limit();
-    let value = T::deserialize(serde_stacker::Deserializer::new(&mut json))?;
-    json.end()?;
-    Ok(value)
-}
+impl Eq for Raw {}
 
 /// The length alone: a payload may hold a secret, and 76 MB.
 impl fmt::Debug for Raw {
@@ -140,7 +154,7 @@ impl fmt::Debug for Raw {
 impl<'de> Deserialize<'de> for Raw {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let json: Box<str> = Box::<RawValue>::deserialize(deserializer)?.into();
-        Ok(Self { bytes: Bytes::from(json.into_string()) })
+        Ok(Self::new_from(Bytes::from(json.into_string())))
     }
 }
 

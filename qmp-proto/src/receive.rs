@@ -176,7 +176,8 @@ impl<F> Connection<F> {
         if !flight.cancelled {
             let outcome = match outcome {
                 Ok(_) if flight.no_reply => Ok(NoReply::Returned.into()),
-                outcome => outcome.map_err(ExecuteError::Command),
+                Ok(raw) => Ok(raw.with_max_values(self.config.most_values())),
+                Err(error) => Err(ExecuteError::Command(error)),
             };
             self.outputs.push_back(Output::Reply(CommandId(flight.id), outcome));
         }
@@ -190,13 +191,18 @@ impl<F> Connection<F> {
             ReplyId::Number(number) => Some(Raw::from_number(number)),
             ReplyId::Other(id) => Some(id),
         };
-        self.outputs.push_back(Output::Stray(Stray { id, outcome: reply.outcome }));
+        let values = self.config.most_values();
+        let (id, outcome) = (
+            id.map(|id| id.with_max_values(values)),
+            reply.outcome.map(|raw| raw.with_max_values(values)),
+        );
+        self.outputs.push_back(Output::Stray(Stray { id, outcome }));
     }
 
     fn handle_event(&mut self, event: Event) {
         if self.quit_sent() && event.name() == "SHUTDOWN" {
             self.shutting_down = true;
         }
-        self.outputs.push_back(Output::Event(event));
+        self.outputs.push_back(Output::Event(event.with_max_values(self.config.most_values())));
     }
 }

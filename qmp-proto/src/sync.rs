@@ -203,7 +203,7 @@ impl<F> Connection<F> {
     /// Replies may come that are nobody's. What was received in part is dropped with them.
     pub(crate) fn fall_out_of_step(&mut self) {
         if let Some(phase) = self.phase.after(Trigger::LostStep) {
-            self.framer = Framer::new(self.config.max_message, self.config.max_depth);
+            self.framer = Framer::new(self.config.largest_message(), self.config.max_depth);
             self.phase = phase;
         }
     }

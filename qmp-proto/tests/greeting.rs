@@ -41,7 +41,7 @@ fn c3_a_greeting_beyond_64_kib_closes_and_names_the_limit() {
 
 #[test]
 fn c3_a_smaller_limit_is_the_greetings_too() {
-    let mut peer = Peer::new(config(|config| config.max_message = 1000));
+    let mut peer = Peer::new(config(|config| config.max_message = Some(1000)));
     peer.feed(of_size(1001));
     let reason = CloseReason::Violation(Violation::TooLarge { limit: 1000 });
     assert_eq!(peer.told(), [Told::Closed(reason)]);

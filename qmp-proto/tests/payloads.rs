@@ -10,12 +10,13 @@ use std::fmt::Debug;
 use qmp_proto::commands::{QueryQmpSchema, QueryStatus, RunState};
 use qmp_proto::events::{Shutdown, ShutdownCause, Stop};
 use qmp_proto::{
-    Command, Config, DecodeError, DecodeErrorKind, Empty, Event, Output, Raw, Request,
+    Command, Config, DecodeError, DecodeErrorKind, Dialect, Empty, Event, Output, Raw, Request,
 };
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
-use support::peer::{Peer, Told};
+use support::peer::{Peer, Told, config};
 
 /// What comes of a `return` with this payload.
 #[track_caller]
@@ -231,7 +232,7 @@ fn c4_what_is_deep_but_allowed_can_be_passed_over() {
         // The reply itself is the first level.
         let raw = returned(nested(1023));
         assert_eq!(raw.as_bytes().len(), 2046);
-        raw.parse::<serde::de::IgnoredAny>().unwrap();
+        raw.parse::<IgnoredAny>().unwrap();
         raw.parse::<Raw>().unwrap();
         let event = event(&format!(r#"{{"event": "A", "data": {}}}"#, nested(1023)));
         assert_eq!(event.data().unwrap(), raw);
@@ -343,4 +344,62 @@ fn c4_a_deep_payload_of_a_recorded_session_is_read() {
     let outcome = deepest.parse::<Value>().map(|_| ()).map_err(|error| error.kind());
     let deep = cfg!(feature = "deep");
     assert_eq!(outcome, if deep { Ok(()) } else { Err(DecodeErrorKind::TooDeep { limit: 128 }) });
+}
+
+/// Whatever it is decoded to, and wherever it comes from.
+#[test]
+fn c4_no_more_values_are_decoded_than_the_limit() {
+    let too_many = Some(DecodeErrorKind::TooMany { limit: 3 });
+    let mut peer = Peer::ready(config(|config| config.max_values = Some(3)));
+    for (payload, fits) in [("[1,2,3]", true), ("[1,[2,3]]", false), ("[1,2,3,4]", false)] {
+        let id = peer.execute("a");
+        peer.take_all();
+        peer.feed(format!("{{\"return\": {payload}, \"id\": \"nobody's\"}}"));
+        peer.feed(format!("{{\"event\": \"E\", \"data\": {payload}}}"));
+        peer.feed(format!("{{\"return\": {payload}, \"id\": {id}}}"));
+        let raws =
+            std::iter::from_fn(|| peer.connection.poll_output()).map(|output| match output {
+                Output::Reply(_, Ok(raw)) => raw,
+                Output::Event(event) => event.data().unwrap(),
+                Output::Stray(stray) => stray.outcome.unwrap(),
+                other => panic!("{other:?}"),
+            });
+        let raws: Vec<Raw> = raws.collect();
+        assert_eq!(raws.len(), 3);
+        for raw in raws {
+            let kind = |error: DecodeError| error.kind();
+            let expected = if fits { None } else { too_many };
+            assert_eq!(raw.parse::<Value>().map_err(kind).err(), expected, "{payload}");
+            assert_eq!(raw.parse::<Vec<Value>>().map_err(kind).err(), expected);
+            assert!(raw.with_max_values(4).parse::<Value>().is_ok());
+        }
+    }
+    let error = Raw::from_static("[1]").with_max_values(0).parse::<Vec<u8>>().unwrap_err();
+    let text = "the payload has more than 0 values (the option max_values lifts this)";
+    assert!(error.to_string().starts_with(text), "{error}");
+}
+
+#[test]
+fn c3_the_limits_of_a_guest_agents_connection_are_tighter() {
+    let mut config = Config::default();
+    assert_eq!((config.largest_message(), config.most_values()), (128 << 20, 1 << 20));
+    config.dialect = Dialect::GuestAgent;
+    assert_eq!((config.largest_message(), config.most_values()), (48 << 20, 1 << 17));
+    // Both outputs that an agent keeps of a program, in base64, and what is around them.
+    assert!(2 * ((16 << 20) / 3 + 1) * 4 + 1000 < config.largest_message());
+    (config.max_message, config.max_values) = (Some(5), Some(6));
+    assert_eq!((config.largest_message(), config.most_values()), (5, 6));
+}
+
+/// It could fill a line, or a log.
+#[test]
+fn c22_a_path_in_an_error_is_cut_off() {
+    let name = "\u{202e}é".repeat(100);
+    let json = format!("{{\"{name}\": {{\"b\": [1, \"x\"]}}}}");
+    let error = returned(&json).parse::<BTreeMap<String, BTreeMap<String, Vec<u8>>>>().unwrap_err();
+    assert!(error.member().len() < 150 && error.member().ends_with("….b[1]"), "{error}");
+    assert!(!error.to_string().contains('\u{202e}'), "{error}");
+    let open = format!("{{\"{}\":", "n".repeat(100)).repeat(50);
+    let error = returned(open + "nul" + &"}".repeat(50)).parse::<IgnoredAny>().unwrap_err();
+    assert!(error.member().len() < 1200 && error.member().ends_with('…'), "{error}");
 }

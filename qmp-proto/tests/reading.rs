@@ -115,7 +115,7 @@ fn c5_what_a_message_has_besides_does_not_matter() {
 #[test]
 fn c3_a_message_beyond_max_message_closes_and_names_the_limit() {
     for chunk in [1, 10, usize::MAX] {
-        let mut peer = Peer::ready(config(|config| config.max_message = 400));
+        let mut peer = Peer::ready(config(|config| config.max_message = Some(400)));
         let fitting = format!("{{\"event\":\"{}\"}}", "A".repeat(400 - 12));
         assert_eq!(fitting.len(), 400);
         fitting.as_bytes().chunks(chunk).for_each(|chunk| peer.feed(chunk));

@@ -40,7 +40,8 @@ impl Command for GuestFileOpen<'_> {
 pub struct GuestFileRead {
     /// What `guest-file-open` returned.
     pub handle: i64,
-    /// How many bytes at most; 4,096 if `None`. Agents refuse more than 48 MiB.
+    /// How many bytes at most; 4,096 if `None`. Agents refuse more than 48 MiB. A reply with more than
+    /// 35 MiB needs a larger [`max_message`](crate::Config::max_message) than a guest agent's default.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub count: Option<i64>,
 }

@@ -64,7 +64,7 @@ impl Replay {
             next: 0,
             ids: Ids::default(),
             sync_numbers: SyncNumbers::default(),
-            splitter: Splitter::new(Config::default().max_message),
+            splitter: Splitter::new(Config::default().largest_message()),
             outbox: Outbox::default(),
             heard_all: false,
             ended: false,

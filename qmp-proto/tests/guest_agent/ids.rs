@@ -1,6 +1,6 @@
 //! Agents that echo ids, and agents that do not: one reply too many is nobody's.
 
-use qmp_proto::{CloseReason, CommandId, ExecuteError, Output, Phase, Violation};
+use qmp_proto::{CloseReason, CommandId, DecodeErrorKind, ExecuteError, Output, Phase, Violation};
 
 use super::support::agent::{AGENT_ERROR, Agent, ID_REFUSED, Ids};
 use super::support::peer::{ERROR_WITHOUT_ID, Peer, Told, error, success};
@@ -231,6 +231,40 @@ fn c3_without_a_command_in_flight_nothing_is_kept() {
         }
         assert!(peer.told().is_empty() && take(&mut peer).is_empty());
     }
+}
+
+#[test]
+fn c4_a_guests_values_are_decoded_up_to_the_limit_of_its_dialect() {
+    const LIMIT: usize = 131_072;
+    let mut peer = ready_with_ids();
+    for (values, fits) in [(LIMIT, true), (LIMIT + 1, false)] {
+        let id = peer.execute("guest-network-get-interfaces");
+        take(&mut peer);
+        let list = format!("[{}0]", "0,".repeat(values - 1));
+        peer.feed(with_id(&list, id));
+        let Some(Output::Reply(_, Ok(raw))) = peer.connection.poll_output() else { panic!() };
+        let kind = raw.parse::<Vec<u8>>().map_err(|error| error.kind());
+        let expected = if fits { None } else { Some(DecodeErrorKind::TooMany { limit: LIMIT }) };
+        assert_eq!(kind.err(), expected);
+    }
+}
+
+#[test]
+fn c3_a_guests_message_beyond_the_limit_ends_its_command() {
+    let mut config = agents();
+    config.max_message = Some(1000);
+    let mut peer = Peer::new(config);
+    let number = sync(&mut peer);
+    peer.feed(echo(number));
+    let id = peer.execute("guest-file-read");
+    take(&mut peer);
+    peer.feed("{\"return\": \"".to_owned() + &"x".repeat(2000));
+    let violation = CloseReason::Violation(Violation::TooLarge { limit: 1000 });
+    assert!(matches!(peer.connection.poll_output(), Some(Output::Ready(None))));
+    let Some(Output::Reply(ended, Err(error))) = peer.connection.poll_output() else { panic!() };
+    assert_eq!((ended, error), (id, ExecuteError::Unanswered(violation)));
+    begin(&mut peer, true);
+    is_in_step(&mut peer, true);
 }
 
 #[test]

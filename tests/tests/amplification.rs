@@ -1,0 +1,124 @@
+//! C3, C4: how much memory what a peer sends can take, for each type that it may be decoded to. The
+//! table in the guide is made of this: `QMP_WRITE_TABLE=1 cargo test -p qmp-tests --test amplification`.
+#![cfg(target_pointer_width = "64")]
+#![forbid(unsafe_code)]
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
+
+use std::fs;
+use std::hint::black_box;
+use std::sync::LazyLock;
+
+use qmp_proto::{Config, Dialect};
+
+#[path = "amplification/decoding.rs"]
+mod decoding;
+#[path = "amplification/receiving.rs"]
+mod receiving;
+
+/// The length of a long text.
+const LONG: usize = 1 << 20;
+
+/// One line of the table.
+struct Row {
+    subject: String,
+    shape: String,
+    received: usize,
+    heap: u64,
+}
+
+/// Measured once for all tests here.
+struct Tables {
+    agent: Vec<Row>,
+    monitor: Vec<Row>,
+    receiving: Vec<Row>,
+}
+
+static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
+    agent: decoding::of_an_agent(),
+    monitor: decoding::of_a_monitor(),
+    receiving: receiving::rows(),
+});
+
+impl Row {
+    /// What `work` takes at its worst, of all that it allocates.
+    fn measured<T>(subject: &str, shape: &str, received: usize, work: impl FnOnce() -> T) -> Self {
+        let info = allocation_counter::measure(|| drop(black_box(work())));
+        let (subject, shape) = (subject.to_owned(), shape.replace('\n', "\\n"));
+        Self { subject, shape, received, heap: info.bytes_max }
+    }
+
+    fn factor(&self) -> f64 {
+        self.heap as f64 / self.received as f64
+    }
+
+    fn line(&self) -> String {
+        let Self { subject, shape, received, heap } = self;
+        format!("| {subject} | {shape} | {received} | {heap} | {:.1} |\n", self.factor())
+    }
+}
+
+fn config(dialect: Dialect) -> Config {
+    let mut config = Config::default();
+    config.dialect = dialect;
+    config
+}
+
+const HEADER: &str = "| type | what came | bytes received | bytes on the heap | factor |\n\
+                      |---|---|---|---|---|\n";
+
+fn rendered(rows: &[Row]) -> String {
+    rows.iter().fold(HEADER.to_owned(), |table, row| table + &row.line())
+}
+
+/// The guide with what was measured in its tables.
+fn with_tables(guide: &str) -> String {
+    let Tables { agent, monitor, receiving } = &*TABLES;
+    let mut text = guide.to_owned();
+    for (name, rows) in [("agent", agent), ("monitor", monitor), ("receiving", receiving)] {
+        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
+        let start = text.find(&begin).expect("its beginning") + begin.len();
+        let stop = start + text[start..].find(&end).expect("its end");
+        text.replace_range(start..stop, &rendered(rows));
+    }
+    text
+}
+
+/// The cells of a line, but for the numbers, which depend on the compiler's and the library's version.
+fn words(line: &str) -> Vec<&str> {
+    line.split('|').map(str::trim).filter(|cell| cell.parse::<f64>().is_err()).collect()
+}
+
+fn numbers(line: &str) -> Vec<f64> {
+    line.split('|').filter_map(|cell| cell.trim().parse().ok()).collect()
+}
+
+#[test]
+fn c4_the_table_of_the_guide_is_what_is_measured() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../qmp-proto/src/guide/memory.md");
+    let guide = fs::read_to_string(path).unwrap();
+    let measured = with_tables(&guide);
+    if std::env::var_os("QMP_WRITE_TABLE").is_some() {
+        return fs::write(path, measured).unwrap();
+    }
+    assert_eq!(guide.lines().count(), measured.lines().count(), "QMP_WRITE_TABLE=1 writes it");
+    for (there, here) in guide.lines().zip(measured.lines()) {
+        let near =
+            |(there, here): (&f64, &f64)| (0.8..1.25).contains(&(here / there)) || there == here;
+        let same = words(there) == words(here)
+            && numbers(there).len() == numbers(here).len()
+            && numbers(there).iter().zip(&numbers(here)).all(near);
+        assert!(same, "{there}\nis now\n{here}\nQMP_WRITE_TABLE=1 writes it");
+    }
+}
+
+/// In no shape do as many values as there may be take more, nor does a text more than two copies.
+#[test]
+fn c4_decoding_is_bounded_in_every_shape() {
+    for (rows, limit) in [(&TABLES.agent, 48 << 20), (&TABLES.monitor, 400 << 20)] {
+        for row in rows {
+            let copies = row.shape.contains(['…', '4']) && !row.shape.contains(",…");
+            let most = if copies { limit.min(2 * row.received as u64 + 1000) } else { limit };
+            assert!(row.heap <= most, "{} more than {most}", row.line());
+        }
+    }
+}
