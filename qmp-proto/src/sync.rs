@@ -213,9 +213,14 @@ impl<F> Connection<F> {
     pub(crate) fn drop_what_comes(&mut self, reason: CloseReason) {
         match self.window.two_begun(u64::MAX) {
             [Some(id), _] => {
-                let outcome = Err(ExecuteError::Unanswered(reason));
-                self.outputs.push_back(Output::Reply(CommandId(id), outcome));
-                self.give_up(CommandId(id));
+                let id = CommandId(id);
+                // A closing connection ends with that, so it never sends the command.
+                let error = match self.phase == Phase::Closing && !self.has_begun(id) {
+                    true => ExecuteError::NotSent(reason),
+                    false => ExecuteError::Unanswered(reason),
+                };
+                self.outputs.push_back(Output::Reply(id, Err(error)));
+                self.give_up(id);
             }
             _ => self.fall_out_of_step(),
         }

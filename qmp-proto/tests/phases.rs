@@ -32,18 +32,17 @@ struct Cell {
     outcome: String,
 }
 
-/// The cells of the table whose first phase has this name.
-fn cells(first_phase: &str) -> Vec<Cell> {
+/// The cells of the table that follows this line.
+fn cells(title: &str) -> Vec<Cell> {
     let words = |line: &str| -> Vec<String> {
         let cells = line.trim_matches('|').split('|');
         cells.map(|cell| cell.trim().to_owned()).collect()
     };
-    let mut lines = include_str!("../src/messages.md").lines().filter(|line| line.starts_with('|'));
-    let head = lines.find(|line| line.contains(&format!("| `{first_phase}` |"))).expect("a table");
-    let phases: Vec<String> =
-        words(head)[1..].iter().map(|name| name.trim_matches('`').to_owned()).collect();
+    let mut lines = include_str!("../src/messages.md").lines().skip_while(|line| *line != title);
+    let head = lines.find(|line| line.starts_with("| message |")).expect("a table");
+    let phases: Vec<String> = words(head)[1..].iter().map(|name| name.replace('`', "")).collect();
     let mut cells = Vec::new();
-    for row in lines.skip(1).take_while(|line| !line.starts_with("| message |")) {
+    for row in lines.skip(1).take_while(|line| line.starts_with('|')) {
         let row = words(row);
         assert_eq!(row.len(), phases.len() + 1, "{row:?}");
         for (phase, outcome) in phases.iter().zip(&row[1..]) {

@@ -5,6 +5,8 @@ use qmp_proto::{CloseReason, CommandId, NotQmp, Phase, Violation};
 use super::support::peer::{ERROR_WITHOUT_ID, GREETING, Peer, Told, config, error, event, success};
 use super::{Cell, OTHER_OBJECTS, TIMES, cells, check_completeness, check_end, feed};
 
+const TITLE: &str = "# What each message does in each phase";
+
 const PHASES: [&str; 5] = ["Greeting", "Negotiating", "Ready", "Closing", "Closed"];
 
 const MESSAGES: [&str; 19] = [
@@ -205,7 +207,7 @@ fn goes_on(mut scene: Scene, case: &str) {
 
 #[test]
 fn c5_c6_c7_c9_each_message_does_in_each_phase_what_the_table_says() {
-    let cells = cells("Greeting");
+    let cells = cells(TITLE);
     check_completeness(&cells, &MESSAGES, &PHASES);
     for cell in &cells {
         for text in texts(&cell.message, &scene(cell)) {
@@ -220,7 +222,7 @@ fn c5_c6_c7_c9_each_message_does_in_each_phase_what_the_table_says() {
 /// Whatever comes before the greeting, in any order and number, the greeting still counts.
 #[test]
 fn c9_anything_that_does_not_end_it_may_come_before_ready() {
-    let cells = cells("Greeting");
+    let cells = cells(TITLE);
     let harmless = |phase: &str| {
         let in_phase = cells.iter().filter(|cell| cell.phase == phase);
         let going_on =
