@@ -75,7 +75,7 @@ fn c22_what_an_error_of_the_operating_system_is() {
     let untold = io::ErrorKind::InvalidData.into();
     assert_eq!(text(untold), "the transport failed: invalid data");
     let told = io::Error::new(io::ErrorKind::InvalidData, "no \u{1b}[2Jcertificate");
-    assert_eq!(text(told), "the transport failed: invalid data: no \\u{1b}[2Jcertificate");
+    assert_eq!(text(told), "the transport failed: invalid data: no \\u001b[2Jcertificate");
     let endless = io::Error::other("x".repeat(1_000_000));
     assert!(text(endless).len() < 300);
 }

@@ -112,16 +112,9 @@ impl Model {
         self.ended(CloseReason::Eof { mid_message: false });
     }
 
-    /// The stream ended, or was reset: `reason` is what that means without a `quit`. Replies and no
-    /// greeting: that was no QMP server.
+    /// The stream ended, or was reset: `reason` is what that means without a `quit`.
     pub fn ended(&mut self, reason: CloseReason) {
-        self.end(if self.phase == Phase::Greeting && self.strays > 0 {
-            CloseReason::NotQmp(qmp_proto::NotQmp::OtherJson)
-        } else if self.quit_is_sent() {
-            CloseReason::Quit
-        } else {
-            reason
-        });
+        self.end(if self.quit_is_sent() { CloseReason::Quit } else { reason });
     }
 
     pub fn end(&mut self, reason: CloseReason) {
