@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::line::Line;
 use crate::turns::Look;
 
-/// How long nobody must have read before the background thread does.
+/// How long no caller must have read before the background thread does, unless there is an unattended wait.
 const GRACE: Duration = Duration::from_millis(1);
 
 /// Starts the thread. It ends with the connection.

@@ -1,10 +1,16 @@
 use std::os::unix::net::UnixStream;
 use std::task::Waker;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::*;
 
-use qmp_client::Hub;
+use qmp_client::{EventLimits, Hub};
 use qmp_proto::Config;
+
+use crate::turns::{Look, Successor};
+
+const LONG: Duration = Duration::from_secs(10);
 
 /// Callbacks of a connection that owes no replies: it has ended.
 fn callbacks() -> Arc<Callbacks> {
@@ -38,4 +44,32 @@ fn a_wait_that_is_given_up_leaves_no_waker() {
     drop(unfinished);
     assert!(lock(&callbacks.state).waiting.is_empty());
     assert!(second.poll(Waker::noop()).is_ready());
+}
+
+/// It is patient while callers read, as the next one may come at once. But no caller need come for an event.
+#[test]
+fn c14_the_background_thread_has_no_patience_while_a_callback_is_registered() {
+    let (socket, _server) = UnixStream::pair().unwrap();
+    let line = Arc::new(Line::new(Hub::new(Config::default()), socket.into()).unwrap());
+    let callbacks = Callbacks::new(line.clone(), &CallbackOptions::default(), 8);
+    let buffer = line.turns.take_or_park().unwrap();
+    assert_eq!(line.turns.leave(Some(buffer)), Successor::Found);
+    let look = || line.turns.look(0).0;
+    assert_eq!(look(), Look::Changed(1));
+    let register = || callbacks.register(line.hub.subscribe(EventLimits::default()), drop);
+    let [first, second] = [register(), register()];
+    assert_eq!(look(), Look::Idle);
+    drop(first);
+    assert_eq!(look(), Look::Idle);
+    drop(second);
+    assert_eq!(look(), Look::Changed(1));
+    // The end of the connection ends the wait, though the guard is kept.
+    let ended = register();
+    line.hub.abort();
+    let start = Instant::now();
+    while look() != Look::Changed(1) {
+        assert!(start.elapsed() < LONG, "the wait does not end");
+        thread::yield_now();
+    }
+    drop(ended);
 }

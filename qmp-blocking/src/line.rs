@@ -76,7 +76,7 @@ impl Line {
         mut poll: impl FnMut(&Waker) -> Progress<T>,
     ) -> Option<T> {
         let waker = this_threads_waker();
-        let mut visit = Visit { line: self, buffer: None, parked: false };
+        let mut visit = Visit::new(self, None);
         loop {
             let reads = match poll(&waker) {
                 Progress::Done(found) => return Some(found),
@@ -86,6 +86,7 @@ impl Line {
             if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
                 return None;
             }
+            visit.leave_to_background(!reads);
             match &mut visit.buffer {
                 Some(buffer) => self.read(buffer, deadline),
                 None if !reads => turns::park(deadline),
@@ -149,7 +150,7 @@ impl Line {
     pub(crate) fn flush(&self) {
         if self.hub.reads_first() {
             // A thread that reads finds what is there itself.
-            let mut visit = Visit { line: self, buffer: self.turns.take_if_free(), parked: false };
+            let mut visit = Visit::new(self, self.turns.take_if_free());
             if let Some(buffer) = &mut visit.buffer {
                 self.drop_what_came(buffer);
             }
@@ -200,7 +201,7 @@ impl Line {
     pub(crate) fn listen(&self, timeout: Option<Duration>) {
         let ready = self.poll_in_background(true, timeout);
         let buffer = self.turns.take_if_free();
-        let mut visit = Visit { line: self, buffer, parked: false };
+        let mut visit = Visit::new(self, buffer);
         self.serve(ready, visit.buffer.as_mut());
     }
 
@@ -323,10 +324,29 @@ struct Visit<'a> {
     line: &'a Line,
     buffer: Option<ReadBuffer>,
     parked: bool,
+    /// It waits without reading, and counts on the background thread.
+    unattended: bool,
+}
+
+impl<'a> Visit<'a> {
+    fn new(line: &'a Line, buffer: Option<ReadBuffer>) -> Self {
+        Self { line, buffer, parked: false, unattended: false }
+    }
+
+    /// Begins or ends an unattended wait.
+    fn leave_to_background(&mut self, unattended: bool) {
+        match (self.unattended, unattended) {
+            (false, true) if self.line.turns.attend() == Successor::Background => self.line.nudge(),
+            (true, false) => self.line.turns.unattend(),
+            _ => {}
+        }
+        self.unattended = unattended;
+    }
 }
 
 impl Drop for Visit<'_> {
     fn drop(&mut self) {
+        self.leave_to_background(false);
         if self.buffer.is_none() && !self.parked {
             return;
         }

@@ -5,7 +5,6 @@
 //! When the reader leaves, a thread that is parked takes over, or the background thread where there
 //! is none.
 
-#[cfg(feature = "callbacks")]
 mod attending;
 
 use std::fmt;
@@ -43,7 +42,7 @@ struct State {
     background_dozes: bool,
     /// The background thread looks again in a moment, whatever happens.
     background_ticks: bool,
-    /// How many commands are out for whose replies nobody waits.
+    /// How many waits count on the background thread to read.
     unattended: usize,
 }
 
@@ -162,7 +161,7 @@ impl Turns {
     /// it has to look after commands that were put off.
     pub(crate) fn look(&self, seen: u64) -> (Look, bool) {
         let mut state = self.lock();
-        // Nobody else would come for what nobody waits for, so then there is no patience.
+        // No caller need come to read for an unattended wait, so then there is no patience.
         let patient = state.count != seen && state.unattended == 0;
         let put_off = self.put_off.load(Ordering::SeqCst);
         state.background_dozes = patient;

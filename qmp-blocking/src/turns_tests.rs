@@ -59,6 +59,35 @@ fn c13_who_is_chosen_and_leaves_passes_the_turn_on() {
     });
 }
 
+/// A thread that waits for idleness parks, and leaves the reply to the background thread.
+#[test]
+fn c16_the_background_thread_has_no_patience_while_a_thread_parks() {
+    let (line, _server) = line();
+    assert_eq!(line.turns.leave(Some(taken(&line.turns))), Successor::Found);
+    assert_eq!(line.turns.look(0).0, Look::Changed(1));
+    let start = Instant::now();
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let parks = scope.spawn(|| {
+            line.wait(Some(start + LONG), |_| match done.load(Ordering::SeqCst) {
+                true => Progress::Done(()),
+                false => Progress::Parks,
+            })
+        });
+        while line.turns.look(0).0 != Look::Idle {
+            assert!(start.elapsed() < LONG, "it is patient");
+            thread::yield_now();
+        }
+        // Its patience has been ended.
+        line.doze(Some(LONG));
+        done.store(true, Ordering::SeqCst);
+        parks.thread().unpark();
+        assert!(parks.join().unwrap().is_some());
+    });
+    assert!(start.elapsed() < LONG, "nothing woke it");
+    assert_eq!(line.turns.look(0).0, Look::Changed(1), "the wait is over");
+}
+
 #[test]
 fn who_gives_up_is_not_chosen_later() {
     let (line, _server) = line();

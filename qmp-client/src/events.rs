@@ -91,6 +91,14 @@ impl Subscription {
         next
     }
 
+    /// Drops the waker given last: the next event is not awaited any more.
+    #[cfg(feature = "async")]
+    pub(crate) fn stop_waiting(&self) {
+        let waker = self.queue.lock().waker.take();
+        // After unlocking: dropping a waker runs foreign code.
+        drop(waker);
+    }
+
     /// How many events have come so far, those included that were dropped and those still queued.
     pub fn received(&self) -> u64 {
         self.queue.lock().received
@@ -148,6 +156,12 @@ impl EventQueue {
             state.lost += 1;
         }
         Ok(state.waker.take())
+    }
+
+    /// Returns whether the next event is awaited. A dropped future of a subscriber counts until that event,
+    /// unless it called [`Subscription::stop_waiting`].
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.lock().waker.is_some()
     }
 
     /// Whether the subscriber is gone.

@@ -112,6 +112,12 @@ impl PendingUntil {
         Poll::Ready(Ok((reply, event)))
     }
 
+    /// Returns whether it was answered and only the event is awaited.
+    #[cfg(feature = "async")]
+    pub(crate) fn awaits_event(&self) -> bool {
+        self.reply.is_some()
+    }
+
     /// The command itself.
     #[cfg(feature = "async")]
     pub(crate) fn command(&self) -> &Pending {

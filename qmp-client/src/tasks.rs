@@ -42,6 +42,8 @@
 //!   wait for that.
 //! - The [`Driver`] reads everything else, and wakes each reply's caller; it writes what found no room. A
 //!   caller that is not polled keeps nothing back for longer than a moment: the driver reads then.
+//! - While a task waits for an event, or for the connection to be idle or closed, the driver reads
+//!   everything, so that nothing awaited is received late. A lone command takes a little longer then.
 //! - No future holds a lock while it waits. Whatever is dropped, and whenever, leaves the connection
 //!   as good as before.
 //!

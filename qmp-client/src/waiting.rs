@@ -108,6 +108,11 @@ impl Waiting {
         !self.wakers[moment as usize].is_empty()
     }
 
+    /// Returns whether any moment is awaited.
+    pub(crate) fn is_any_at_all(&self) -> bool {
+        self.wakers.iter().any(|wakers| !wakers.is_empty())
+    }
+
     /// Those who wait for this moment, which has come.
     pub(crate) fn take(&mut self, moment: Moment) -> impl Iterator<Item = Waker> {
         self.wakers[moment as usize].drain().map(|(_, waker)| waker)

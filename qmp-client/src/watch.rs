@@ -47,6 +47,11 @@ impl Watch {
         state.begun && state.found.is_none()
     }
 
+    /// Returns whether a caller waits for the event now, and no longer for the reply.
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.lock().waker.is_some()
+    }
+
     /// Shows it an event.
     pub(crate) fn offer(&self, event: &Event) {
         let matched = catch_unwind(AssertUnwindSafe(|| (self.matcher)(event)));

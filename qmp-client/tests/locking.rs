@@ -364,6 +364,67 @@ fn c14_an_event_after_a_lone_command() {
     });
 }
 
+/// The event follows a reply. Its delivery does not depend on the driver's patience, which may never end here.
+#[test]
+fn c14_an_awaited_event_against_lone_commands() {
+    check(|wire| {
+        block_on(async {
+            let (client, events, driver, served) = driven(&wire).await;
+            let waits = spawn(async move { events.filter(|event| is(event, "GONE")).next().await });
+            for _ in 0..3 {
+                client.execute(&QueryStatus).await.unwrap();
+            }
+            wire.say(support::EVENT);
+            assert!(waits.await.unwrap().is_some());
+            drop(client);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c15_a_watched_event_against_lone_commands() {
+    check(|wire| {
+        block_on(async {
+            let (client, _, driver, served) = driven(&wire).await;
+            let until = client.execute_until(&Stop, |event| event.name() == "GONE");
+            let until = spawn(until);
+            for _ in 0..3 {
+                client.execute(&QueryStatus).await.unwrap();
+            }
+            // An event before the command does not count.
+            while !until.is_finished() {
+                wire.say(support::EVENT);
+                shuttle::future::yield_now().await;
+            }
+            until.await.unwrap().unwrap();
+            drop(client);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
+#[test]
+fn c17_the_awaited_end_against_lone_commands() {
+    check(|wire| {
+        block_on(async {
+            let (client, _, driver, served) = driven(&wire).await;
+            let other = client.clone();
+            let closed = spawn(async move { other.closed().await });
+            for _ in 0..3 {
+                client.execute(&QueryStatus).await.unwrap();
+            }
+            wire.end();
+            assert!(matches!(closed.await.unwrap(), CloseReason::Eof { .. }));
+            drop(client);
+            driver.await.unwrap();
+            served.await.unwrap();
+        });
+    });
+}
+
 fn is(event: &Result<Event, Lagged>, name: &str) -> bool {
     event.as_ref().is_ok_and(|event| event.name() == name)
 }

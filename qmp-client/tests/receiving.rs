@@ -3,81 +3,18 @@
 #![allow(missing_docs, reason = "a test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
-use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Poll, Wake};
 
-use futures_lite::Stream;
 use futures_lite::future::block_on;
 use qmp_client::Error;
-use qmp_client::tasks::{Client, Driver, Events, Execute};
 use qmp_proto::commands::{Cont, Stop};
-use qmp_proto::{CloseReason, Empty, Request};
+use qmp_proto::{CloseReason, Request};
+use support::turns::{answer, at_callers, at_callers_of, begin, drive, next, poll_with, run_alone};
 use support::{Bench, Builder, EVENT, Wakes, Wire, id, let_time_pass, poll};
 
 mod support;
-
-/// A connection whose driver has seen that callers come one at a time, and leaves receiving to them.
-fn at_callers() -> Bench {
-    at_callers_of(&Builder::new())
-}
-
-fn at_callers_of(builder: &Builder) -> Bench {
-    let mut bench = Bench::over(Wire::new().shared(), builder);
-    let wakes = Arc::new(Wakes::default());
-    assert!(poll_with(&mut bench.driver, &wakes.clone().into()).is_pending());
-    for _ in 0..8 {
-        run_alone(&bench);
-    }
-    assert_eq!(wakes.count(), 1, "once, to look after them");
-    assert!(poll(Pin::new(&mut bench.driver)).is_pending());
-    bench
-}
-
-/// A command of which the driver learns nothing.
-fn run_alone(bench: &Bench) {
-    let mut execute = pin!(bench.client.execute(&Stop));
-    if poll(execute.as_mut()).is_pending() {
-        answer(&bench.wire);
-        assert!(matches!(poll(execute), Poll::Ready(Ok(_))), "its caller receives it");
-    }
-}
-
-fn begin(client: &Client) -> Execute<Empty> {
-    let mut execute = client.execute(&Stop);
-    assert!(poll(Pin::new(&mut execute)).is_pending());
-    execute
-}
-
-/// Answers all that was sent, in one piece.
-fn answer(wire: &Wire) {
-    let sent = wire.take_sent();
-    let replies =
-        sent.lines().map(|line| format!("{{\"return\": {{}}, \"id\": {}}}\r\n", id(line)));
-    wire.say(replies.collect::<String>());
-}
-
-fn poll_with<F: Future + Unpin>(future: &mut F, waker: &Waker) -> Poll<F::Output> {
-    Pin::new(future).poll(&mut Context::from_waker(waker))
-}
-
-fn next(events: &mut Events) -> Option<String> {
-    match Pin::new(events).poll_next(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(Some(Ok(event))) => Some(event.name().to_owned()),
-        _ => None,
-    }
-}
-
-/// The driver has its turn as often as it asks for one.
-fn drive(driver: &mut Driver) {
-    let wakes = Arc::new(Wakes::default());
-    let mut asked = None;
-    while asked != Some(wakes.count()) {
-        asked = Some(wakes.count());
-        assert!(poll_with(driver, &wakes.clone().into()).is_pending());
-    }
-}
 
 #[test]
 fn c13_a_lone_caller_receives_its_reply_and_what_is_before_it() {

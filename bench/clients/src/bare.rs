@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
-use bench_worker::{AT_ONCE, Scenario, Version, Work, lap};
+use bench_worker::{AT_ONCE, BEFORE, LATE, Scenario, Version, Work, lap};
 use memchr::memchr_iter;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
@@ -68,7 +68,7 @@ pub(crate) fn open(scenario: Scenario, path: &Path, extra: Extra) -> Option<Work
     let typed = extra == Extra::Decoding;
     let command = if extra == Extra::LongIds { LONG_COMMAND } else { COMMAND };
     Some(match scenario {
-        Scenario::Commands => Box::new(move |count| {
+        Scenario::Commands | Scenario::Awaited => Box::new(move |count| {
             (0..count)
                 .map(|_| {
                     bare.send(command);
@@ -91,6 +91,17 @@ pub(crate) fn open(scenario: Scenario, path: &Path, extra: Extra) -> Option<Work
             bare.send(&ask(&format!("events {count}")));
             bare.lines(1, pass_over);
             bare.lines(count, |line| look::<Event>(line, typed));
+            count
+        }),
+        Scenario::Followed => Box::new(move |count| {
+            for _ in 0..count {
+                for _ in 0..BEFORE {
+                    bare.send(COMMAND);
+                    bare.lines(1, pass_over);
+                }
+                bare.send(&ask(LATE));
+                bare.lines(2, pass_over);
+            }
             count
         }),
         Scenario::Raw(size) => large(bare, size, pass_over),

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bench_worker::{AT_ONCE, Scenario, Work, lap};
+use bench_worker::{AT_ONCE, BEFORE, LATE, Scenario, Work, lap};
 use futures_lite::{AsyncReadExt, AsyncWriteExt};
 use memchr::memchr_iter;
 
@@ -94,6 +94,17 @@ impl<R: Runtime> Bare<R> {
             Scenario::Events => {
                 self.send(&ask(&format!("events {count}"))).await;
                 self.lines(count + 1).await;
+            }
+            Scenario::Followed => {
+                let command = ask(LATE);
+                for _ in 0..count {
+                    for _ in 0..BEFORE {
+                        self.send(COMMAND).await;
+                        self.lines(1).await;
+                    }
+                    self.send(&command).await;
+                    self.lines(2).await;
+                }
             }
             Scenario::Raw(size) => {
                 let command = ask(&format!("size {size}"));

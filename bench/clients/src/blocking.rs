@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
-use bench_worker::{AT_ONCE, Scenario, Work, lap};
+use bench_worker::{AT_ONCE, BEFORE, LATE, Scenario, Work, lap};
 use qmp_blocking::commands::{HumanMonitorCommand, QueryVersion};
 use qmp_blocking::{Builder, Client, Request};
 
@@ -12,16 +12,13 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
     let path = path.to_owned();
     let connect = move |oob| Builder::new().oob(oob).connect(path.as_path()).expect("a server");
     Some(match scenario {
-        Scenario::Commands => {
+        Scenario::Commands => commands(connect(false)),
+        Scenario::Awaited => {
             let client = connect(false);
-            Box::new(move |count| {
-                for _ in 0..count {
-                    client.execute(&QueryVersion).expect("a version");
-                    lap();
-                }
-                count
-            })
+            client.on_any_event(drop).detach();
+            commands(client)
         }
+        Scenario::Followed => followed(connect(false)),
         Scenario::Outstanding => start(connect(false)),
         Scenario::Window => start(connect(true)),
         Scenario::Events => flood(connect(false)),
@@ -49,6 +46,32 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
             })
         }
         Scenario::Crowd(_) => return None,
+    })
+}
+
+fn commands(client: Client) -> Work {
+    Box::new(move |count| {
+        for _ in 0..count {
+            client.execute(&QueryVersion).expect("a version");
+            lap();
+        }
+        count
+    })
+}
+
+/// A callback gets the events.
+fn followed(client: Client) -> Work {
+    let (sender, came) = mpsc::channel();
+    client.on_any_event(move |_| sender.send(()).unwrap_or(())).detach();
+    Box::new(move |count| {
+        for _ in 0..count {
+            for _ in 0..BEFORE {
+                client.execute(&QueryVersion).expect("a version");
+            }
+            client.execute(&ask(LATE)).expect("it is taken");
+            came.recv().expect("a connection");
+        }
+        count
     })
 }
 

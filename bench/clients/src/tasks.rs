@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use bench_worker::{AT_ONCE, Scenario, Work, lap};
+use bench_worker::{AT_ONCE, BEFORE, LATE, Scenario, Work, lap};
 use futures_lite::StreamExt;
 use qmp_smol::commands::{HumanMonitorCommand, QueryVersion};
 use qmp_smol::{Client, Events, Request};
@@ -37,6 +37,18 @@ pub(crate) fn open<R: Runtime>(scenario: Scenario, path: &Path, place: Place) ->
                 received
             })
         }
+        Scenario::Awaited => {
+            let client = client(false);
+            let mut events = client.events();
+            let awaits = R::spawn(async move { events.next().await.is_some() });
+            Box::new(move |count| {
+                // A task of smol's ends with its handle.
+                let (_, client) = (&awaits, client.clone());
+                place.run::<R, _>(async move { work(&client, Scenario::Commands, count).await });
+                count
+            })
+        }
+        Scenario::Followed => followed::<R>(client(false), place),
         Scenario::Commands | Scenario::Raw(_) | Scenario::Typed(_) => {
             let client = client(false);
             Box::new(move |count| {
@@ -106,6 +118,27 @@ async fn flood(client: &Client, events: &mut Events, count: usize) -> usize {
         }
     }
     received
+}
+
+/// Another task awaits the events.
+fn followed<R: Runtime>(client: Client, place: Place) -> Work {
+    let mut events = client.events();
+    let (sender, came) = smol::channel::unbounded();
+    let awaits =
+        R::spawn(
+            async move { while events.next().await.is_some() && sender.send(()).await.is_ok() {} },
+        );
+    Box::new(move |count| {
+        let (_, client, came) = (&awaits, client.clone(), came.clone());
+        place.run::<R, _>(async move {
+            for _ in 0..count {
+                work(&client, Scenario::Commands, BEFORE).await;
+                client.execute(&ask(LATE)).await.expect("it is taken");
+                came.recv().await.expect("a connection");
+            }
+        });
+        count
+    })
 }
 
 /// A task for each connection.

@@ -66,7 +66,9 @@ pub(crate) fn open(scenario: Scenario, path: &Path) -> Option<Work> {
                 count
             })
         }
-        Scenario::Raw(_) | Scenario::Window => return None,
+        Scenario::Raw(_) | Scenario::Window | Scenario::Awaited | Scenario::Followed => {
+            return None;
+        }
     })
 }
 

@@ -17,6 +17,8 @@ pub enum Wish {
     Size(usize),
     /// So many events, behind the reply.
     Events(usize),
+    /// An event, so many microseconds after the reply.
+    Late(usize),
 }
 
 /// Where the first command in these bytes ends: no client here writes a bracket into a string.
@@ -49,9 +51,10 @@ impl Wish {
     fn read(bytes: &[u8]) -> Self {
         if memmem::find(bytes, b"human-monitor-command").is_some() {
             let number = |word: &[u8]| number(&bytes[memmem::find(bytes, word)? + word.len()..]);
-            return match (number(b"\"size "), number(b"\"events ")) {
-                (Some(size), _) => Self::Size(size),
-                (_, Some(count)) => Self::Events(count),
+            return match (number(b"\"size "), number(b"\"events "), number(b"\"late ")) {
+                (Some(size), ..) => Self::Size(size),
+                (_, Some(count), _) => Self::Events(count),
+                (.., Some(microseconds)) => Self::Late(microseconds),
                 _ => Self::Version,
             };
         }

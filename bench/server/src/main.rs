@@ -3,7 +3,8 @@
 //! A thread for each client reads what is there, answers all of it, and writes once. It looks at
 //! commands no closer than it has to, and answers any with a version, except that
 //! `human-monitor-command` with `size N` returns a string such that the whole reply has about N
-//! bytes, and with `events N` returns, and N events follow.
+//! bytes, with `events N` returns, and N events follow, and with `late N` returns, and N microseconds later
+//! an event follows.
 #![forbid(unsafe_code)]
 
 mod command;

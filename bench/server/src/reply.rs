@@ -1,6 +1,8 @@
 //! What is said to a client, laid out as QEMU does.
 
 use std::io::{self, Write};
+use std::thread;
+use std::time::Duration;
 
 use crate::command::{Command, Wish};
 
@@ -50,6 +52,13 @@ impl Replies {
             Wish::Events(count) => {
                 self.reply(b"\"\"", command.id);
                 self.events(count, stream)?;
+            }
+            Wish::Late(microseconds) => {
+                self.reply(b"\"\"", command.id);
+                stream.write_all(&self.bytes)?;
+                self.bytes.clear();
+                thread::sleep(Duration::from_micros(microseconds as u64));
+                self.events(1, stream)?;
             }
         }
         Ok(())

@@ -21,7 +21,7 @@ pub use crate::laps::lap;
 use crate::memory::Peak;
 pub use crate::memory::{Heap, in_heap, uncounted};
 use crate::order::Order;
-pub use crate::scenario::{AT_ONCE, Scenario};
+pub use crate::scenario::{AT_ONCE, BEFORE, LATE, Scenario};
 pub use crate::version::Version;
 
 /// Does something so many times, and says how many times it was done: events may be lost.

@@ -5,11 +5,22 @@ use std::str::FromStr;
 /// How many commands are outstanding, where many are.
 pub const AT_ONCE: usize = 64;
 
+/// The argument of `human-monitor-command` for an event 0.2 ms after its reply.
+pub const LATE: &str = "late 200";
+
+/// How many commands precede one that an event follows.
+pub const BEFORE: usize = 7;
+
 /// What a client can be made to do, so many times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scenario {
     /// Commands, one after the other.
     Commands,
+    /// The same, while another task, or a callback, waits for an event in vain.
+    Awaited,
+    /// The same, with an event 0.2 ms after every eighth reply. The next command waits until another task,
+    /// or a callback, has received it.
+    Followed,
     /// Commands, [`AT_ONCE`] at a time.
     Outstanding,
     /// The same, with out-of-band execution negotiated, and so with a window of seven.
@@ -36,6 +47,8 @@ impl FromStr for Scenario {
         let number = || number.parse().map_err(|_| format!("{text}: a number is missing"));
         Ok(match word {
             "commands" => Self::Commands,
+            "awaited" => Self::Awaited,
+            "followed" => Self::Followed,
             "outstanding" => Self::Outstanding,
             "window" => Self::Window,
             "events" => Self::Events,

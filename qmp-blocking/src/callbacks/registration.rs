@@ -8,6 +8,7 @@ use qmp_client::{Lagged, Subscription};
 use qmp_proto::Event;
 
 use super::Callbacks;
+use super::unattended::Unattended;
 use crate::lock;
 
 type OnEvent = Box<dyn FnMut(Event) + Send>;
@@ -87,6 +88,8 @@ pub(super) struct Registered {
 struct Active {
     subscription: Subscription,
     callbacks: Arc<Callbacks>,
+    /// The background thread reads the events.
+    _unattended: Unattended,
 }
 
 /// Never dropped under its lock: the callbacks, whose captures are the program's and may well lock it
@@ -121,8 +124,9 @@ impl Registered {
         subscription: Subscription,
         on_event: OnEvent,
     ) -> Arc<Self> {
+        let unattended = callbacks.line.attend(None);
         let state = State {
-            active: Some(Active { subscription, callbacks }),
+            active: Some(Active { subscription, callbacks, _unattended: unattended }),
             on_event: Some(on_event),
             on_lagged: None,
             scheduled: false,
@@ -173,9 +177,9 @@ impl Registered {
         let active = state.active.take();
         let unneeded = (state.on_event.take(), state.on_lagged.take());
         drop(state);
-        if let Some(Active { subscription, callbacks }) = active {
-            drop(subscription);
-            callbacks.tell();
+        if let Some(active) = active {
+            drop(active.subscription);
+            active.callbacks.tell();
         }
         // Last: it may panic.
         drop(unneeded);

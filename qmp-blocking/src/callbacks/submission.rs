@@ -42,7 +42,8 @@ impl Callbacks {
         let unfinished = self.begin()?;
         let pending = self.line.begin(prepared)?;
         let submission = Arc::new(Submission { active: Mutex::new(None) });
-        let unattended = self.line.attend(deadline, submission.clone().into());
+        let deadline = deadline.map(|at| (at, submission.clone().into()));
+        let unattended = self.line.attend(deadline);
         *lock(&submission.active) = Some(Active { pending, callback, unfinished, unattended });
         submission.look();
         Ok(())

@@ -1,5 +1,5 @@
-//! Commands for whose replies no thread waits. The background thread reads for them, without the
-//! patience that it has otherwise, and wakes them at their deadlines.
+//! Callbacks that wait for events or for a reply. The background thread reads for them, without the
+//! patience that it has otherwise, and wakes submitted commands at their deadlines.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
@@ -25,7 +25,7 @@ struct State {
 
 type Key = (Instant, u64);
 
-/// One command that nobody waits for, until this is dropped.
+/// The wait of a callback. Dropping it ends the wait.
 #[derive(Debug)]
 pub(crate) struct Unattended {
     line: Arc<Line>,
@@ -33,10 +33,10 @@ pub(crate) struct Unattended {
 }
 
 impl Line {
-    /// From now on the background thread reads for this command, and wakes the waker at its
-    /// deadline.
-    pub(crate) fn attend(self: &Arc<Self>, deadline: Option<Instant>, waker: Waker) -> Unattended {
-        let deadline = deadline.map(|at| self.deadlines.add(at, waker));
+    /// Begins the wait of a callback: the background thread reads for it, and wakes the waker at the
+    /// deadline, if there is one.
+    pub(crate) fn attend(self: &Arc<Self>, deadline: Option<(Instant, Waker)>) -> Unattended {
+        let deadline = deadline.map(|(at, waker)| self.deadlines.add(at, waker));
         let is_next = deadline.is_some() && self.deadlines.first() == deadline;
         if self.turns.attend() == Successor::Background || is_next {
             self.nudge();

@@ -1,10 +1,10 @@
-//! Commands for whose replies no thread waits: the background thread has no patience then.
+//! Unattended waits, in which no thread reads: those of callbacks, and of threads that park. While there is
+//! one, the background thread has no patience.
 
 use super::{Successor, Turns};
 
 impl Turns {
-    /// A command is out for whose reply nobody waits; tells whether the background thread has to be
-    /// woken from its patience.
+    /// Begins an unattended wait. Returns whether the background thread has to be woken from its patience.
     pub(crate) fn attend(&self) -> Successor {
         let mut state = self.lock();
         state.unattended += 1;
@@ -14,7 +14,7 @@ impl Turns {
         }
     }
 
-    /// Its outcome is known.
+    /// Ends an unattended wait.
     pub(crate) fn unattend(&self) {
         self.lock().unattended -= 1;
     }

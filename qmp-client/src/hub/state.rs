@@ -123,6 +123,13 @@ impl State {
         }
     }
 
+    /// Returns whether an event is awaited, or a state of the connection: ready, idle or closed.
+    pub(super) fn awaits_more(&self) -> bool {
+        self.waiting.is_any_at_all()
+            || self.watches.iter().any(|watch| watch.is_awaited())
+            || self.subscribers.iter().any(|queue| queue.is_awaited())
+    }
+
     /// Whether somebody waits for a command's end, or for the connection to be ready or idle.
     fn is_awaited(&self) -> bool {
         let commands = self.slots.values().any(|slot| matches!(slot, Slot::Waiting(_)));

@@ -4,7 +4,8 @@
 //! A caller that has the turn receives its reply itself, and leaves it at that. What else may come is the
 //! driver's, who looks after a moment whether callers still come, and receives when none has. So it is
 //! also when one has the turn and is never polled again. With several commands outstanding it does not
-//! wait that long.
+//! wait that long. While a task waits for an event or for a state of the connection, no caller takes the
+//! turn: the driver receives everything.
 
 use std::task::Waker;
 
@@ -44,6 +45,13 @@ pub(crate) enum Manner {
     AtOnce,
 }
 
+impl Manner {
+    /// Returns whether the caller takes the turn.
+    pub(crate) fn receives(self) -> bool {
+        matches!(self, Self::Yields | Self::AtOnce)
+    }
+}
+
 impl Turn {
     pub(super) fn new() -> Self {
         // What the first command shall be taken for: the second lone one.
@@ -66,16 +74,24 @@ impl Turn {
 }
 
 impl Hub {
-    /// Gives a caller the turn whose command is the only one. Tells what it does with it, and whether
-    /// the driver looks already whether callers come.
+    /// Hands the turn to a caller whose command is the only one, unless a task waits for more than replies.
+    /// Returns what the caller does, and whether the driver already watches for callers.
     pub(crate) fn take_turn(&self, id: CommandId) -> (Manner, bool) {
         let mut state = self.lock();
-        let manner = state.turn.manner();
-        if manner != Manner::Leaves {
+        let manner = match state.turn.manner() {
+            Manner::Yields | Manner::AtOnce if state.awaits_more() => Manner::Sends,
+            manner => manner,
+        };
+        if manner.receives() {
             state.turn.caller = Some(id);
             state.turn.taken += 1;
         }
         (manner, state.turn.watched)
+    }
+
+    /// Returns whether the driver leaves receiving to callers.
+    pub(crate) fn is_left_to_callers(&self) -> bool {
+        self.lock().turn.watched
     }
 
     /// There is something to receive: whom to wake for it, if not the driver. Who has the turn and left
@@ -93,12 +109,6 @@ impl Hub {
         waker
     }
 
-    /// Whether the driver leaves receiving to callers, and there is none just now.
-    pub(crate) fn is_left_to_callers(&self) -> bool {
-        let state = self.lock();
-        state.turn.watched && state.turn.caller.is_none()
-    }
-
     /// For the driver: whether it is to receive. Unless it `has_to`, it leaves that to callers while they
     /// come one at a time.
     pub(crate) fn relieve(&self, has_to: bool) -> bool {
@@ -110,11 +120,11 @@ impl Hub {
         relieves
     }
 
-    /// For the driver, when its patience is over: whether callers have come since it had seen so many. It
-    /// will be patient once more then. Otherwise the turn is its own.
+    /// For the driver, when its patience is over: whether callers have come since it had seen so many, and
+    /// no task waits for more than replies. It will be patient once more then. Otherwise the turn is its own.
     pub(crate) fn callers_come(&self, seen: &mut u64) -> bool {
         let mut state = self.lock();
-        let come = state.turn.taken != *seen;
+        let come = state.turn.taken != *seen && !state.awaits_more();
         *seen = state.turn.taken;
         state.turn.watched = come;
         if !come {

@@ -54,7 +54,7 @@ impl Bell {
         waker.into_iter().for_each(wake);
     }
 
-    /// Somebody waits for what no caller would receive, such as an event: the driver need not be patient.
+    /// Called by a task that has left its waker for something other than a reply: the driver receives it.
     pub(super) fn expect_more(&self) {
         if self.hub.is_left_to_callers() {
             self.call_driver();

@@ -231,7 +231,7 @@ impl Client {
     ///
     /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle.
     pub async fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        let idle = self.link().hub.idle();
+        let idle = self.link().wait(self.link().hub.idle());
         within(self.handle.sleep, timeout.into(), idle).await.ok_or(Error::StillBusy)
     }
 
@@ -243,7 +243,7 @@ impl Client {
 
     /// Waits until the connection has ended, and tells how.
     pub async fn closed(&self) -> CloseReason {
-        self.link().hub.closed().await
+        self.link().wait(self.link().hub.closed()).await
     }
 
     /// How the connection ended; `None` while it lives.
@@ -264,7 +264,8 @@ impl Client {
         let link = self.link();
         link.hub.close();
         link.call_driver();
-        let closed = within(self.handle.sleep, Some(timeout), link.hub.closed()).await;
+        let closed = link.wait(link.hub.closed());
+        let closed = within(self.handle.sleep, Some(timeout), closed).await;
         link.finish();
         closed.map(|_| ()).ok_or(Error::StillBusy)
     }

@@ -64,7 +64,17 @@ impl Events {
     ///
     /// Zero takes what is there and does not wait.
     pub async fn next_timeout(&mut self, timeout: Duration) -> Option<Result<Event, Lagged>> {
-        within(self.sleep, Some(timeout), self.next()).await.flatten()
+        let waiting = Waiting(self);
+        within(waiting.0.sleep, Some(timeout), waiting.0.next()).await.flatten()
+    }
+}
+
+/// A wait for the next event. Dropped, it leaves no waker behind, so that callers receive again.
+struct Waiting<'a>(&'a mut Events);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.subscription.stop_waiting();
     }
 }
 

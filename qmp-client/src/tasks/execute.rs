@@ -93,6 +93,9 @@ impl<P: Outstanding> Run<P> {
         if let Poll::Ready(outcome) = pending.poll_outcome(context.waker()) {
             return Poll::Ready(outcome);
         }
+        if pending.awaits_event() {
+            handle.link.expect_more();
+        }
         if let Some((manner, passes)) = begun {
             handle.send(manner, passes);
         }

@@ -54,7 +54,8 @@ impl Client {
                     asked.answered(outcome, Instant::now())?
                 }
                 Step::Sleep(time, running) => {
-                    within(self.handle.sleep, Some(time), self.link().hub.closed()).await;
+                    let closed = self.link().wait(self.link().hub.closed());
+                    within(self.handle.sleep, Some(time), closed).await;
                     running.ask(Instant::now())?
                 }
                 Step::Done(output) => return Ok(output),

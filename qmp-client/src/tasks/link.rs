@@ -1,6 +1,7 @@
 //! What a connection's clients and its driver share.
 
 use std::fmt;
+use std::future::poll_fn;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc as StdArc;
@@ -14,6 +15,7 @@ use super::transport::Transport;
 use crate::hub::{Effect, Flushed, Hub, Manner, Received};
 use crate::pending::{Pending, Standing};
 use crate::sync::{Arc, AtomicU8, Ordering};
+use crate::waiting::Wait;
 
 /// How often one receives before others have their turn.
 pub(super) const ROUNDS: usize = 4;
@@ -98,6 +100,23 @@ impl Link {
         self.bell.clone()
     }
 
+    /// Waits for a state of the connection, while the driver receives.
+    pub(super) async fn wait<T>(&self, mut wait: Wait<T>) -> T {
+        poll_fn(|context| {
+            let polled = wait.poll(context.waker());
+            if polled.is_pending() {
+                self.expect_more();
+            }
+            polled
+        })
+        .await
+    }
+
+    /// See [`Bell::expect_more`].
+    pub(super) fn expect_more(&self) {
+        self.bell.expect_more();
+    }
+
     /// Sends from a caller's task. What is not taken at once is left to the driver.
     pub(super) fn send(&self) {
         self.drop_what_came();
@@ -143,7 +162,7 @@ impl Link {
             return Manner::Sends;
         }
         let (manner, watched) = self.hub.take_turn(caller.id());
-        if manner != Manner::Leaves && !watched {
+        if manner.receives() && !watched {
             self.bell.rouse_driver();
         }
         manner

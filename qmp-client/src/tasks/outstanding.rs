@@ -24,6 +24,9 @@ pub(super) trait Outstanding: Sized {
     /// How it ended.
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Self::Output, Error>>;
 
+    /// Returns whether it was answered and only its event is awaited.
+    fn awaits_event(&self) -> bool;
+
     /// The command itself.
     fn command(&self) -> &Pending;
 
@@ -41,6 +44,10 @@ impl Outstanding for Pending {
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
         self.poll(waker).map_err(Error::from)
+    }
+
+    fn awaits_event(&self) -> bool {
+        false
     }
 
     fn command(&self) -> &Pending {
@@ -62,6 +69,10 @@ impl Outstanding for PendingUntil {
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<(Raw, Event), Error>> {
         self.poll(waker)
+    }
+
+    fn awaits_event(&self) -> bool {
+        Self::awaits_event(self)
     }
 
     fn command(&self) -> &Pending {

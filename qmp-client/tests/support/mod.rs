@@ -15,8 +15,14 @@ use qmp_client::tasks::{Client, Driver, Events, Runtime, Sleep, Transport};
 use qmp_proto::Timestamp;
 use qmp_proto::server::{self, Machine};
 
+#[cfg(not(qmp_shuttle))]
+pub mod turns;
+
 #[cfg(qmp_shuttle)]
-use shuttle::sync::{Arc, Mutex, MutexGuard};
+use shuttle::{
+    rand::Rng,
+    sync::{Arc, Mutex, MutexGuard},
+};
 #[cfg(not(qmp_shuttle))]
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -396,11 +402,11 @@ impl Runtime for ByHand {
         unreachable!("the tests take the driver themselves")
     }
 
-    /// Until the test lets time pass. With shuttle a short time may pass at once, and a long one never
-    /// does.
+    /// Until the test lets time pass. With shuttle a short time passes at once or never, at random, and a long
+    /// one never does: no wait may depend on it.
     fn sleep(time: Duration) -> Sleep {
         #[cfg(qmp_shuttle)]
-        match time < Duration::from_millis(100) {
+        match time < Duration::from_millis(100) && shuttle::rand::thread_rng().gen_bool(0.5) {
             true => Box::pin(shuttle::future::yield_now()),
             false => Box::pin(std::future::pending()),
         }

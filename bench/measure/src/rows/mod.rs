@@ -1,5 +1,6 @@
 //! The rows of the table, by subject.
 
+mod awaited;
 mod connecting;
 mod crowd;
 mod curves;
@@ -25,6 +26,7 @@ pub const ROWS: &[(&str, Measure)] = &[
     ("instructions", instructions::measure),
     ("system-calls", system_calls::measure),
     ("round-trip", round_trip::measure),
+    ("awaited", awaited::measure),
     ("outstanding", outstanding::measure),
     ("events", events::measure),
     ("large", large::measure),
