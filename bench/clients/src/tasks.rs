@@ -42,8 +42,9 @@ pub(crate) fn open<R: Runtime>(scenario: Scenario, path: &Path, place: Place) ->
             let mut events = client.events();
             let awaits = R::spawn(async move { events.next().await.is_some() });
             Box::new(move |count| {
-                // A task of smol's ends with its handle.
-                let (_, client) = (&awaits, client.clone());
+                // Dropping its handle would end a task of smol.
+                let _kept = &awaits;
+                let client = client.clone();
                 place.run::<R, _>(async move { work(&client, Scenario::Commands, count).await });
                 count
             })
@@ -120,16 +121,18 @@ async fn flood(client: &Client, events: &mut Events, count: usize) -> usize {
     received
 }
 
-/// Another task awaits the events.
+/// Another task waits for the events.
 fn followed<R: Runtime>(client: Client, place: Place) -> Work {
     let mut events = client.events();
     let (sender, came) = smol::channel::unbounded();
-    let awaits =
-        R::spawn(
-            async move { while events.next().await.is_some() && sender.send(()).await.is_ok() {} },
-        );
+    let awaits = R::spawn(async move {
+        while events.next().await.is_some() {
+            sender.send(()).await.expect("a caller");
+        }
+    });
     Box::new(move |count| {
-        let (_, client, came) = (&awaits, client.clone(), came.clone());
+        let _kept = &awaits;
+        let (client, came) = (client.clone(), came.clone());
         place.run::<R, _>(async move {
             for _ in 0..count {
                 work(&client, Scenario::Commands, BEFORE).await;
