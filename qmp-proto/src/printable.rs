@@ -47,20 +47,27 @@ impl Printable<'_> {
 }
 
 /// Invisible characters that are not control characters: bidirectional controls, line separators, fillers and tags.
-/// The two joiners stay, as some scripts and emoji need them.
-const HIDDEN: [RangeInclusive<char>; 12] = [
+/// The two joiners and U+FE0F, the variation selector of emoji, stay: some scripts and emoji need them.
+const HIDDEN: [RangeInclusive<char>; 19] = [
     '\u{ad}'..='\u{ad}',
+    '\u{34f}'..='\u{34f}',
     '\u{61c}'..='\u{61c}',
-    '\u{180e}'..='\u{180e}',
+    '\u{115f}'..='\u{1160}',
+    '\u{17b4}'..='\u{17b5}',
+    '\u{180b}'..='\u{180f}',
     '\u{200b}'..='\u{200b}',
     '\u{200e}'..='\u{200f}',
     '\u{2028}'..='\u{202e}',
     '\u{2060}'..='\u{206f}',
+    '\u{2800}'..='\u{2800}',
+    '\u{3164}'..='\u{3164}',
+    '\u{fe00}'..='\u{fe0e}',
     '\u{feff}'..='\u{feff}',
-    '\u{fff9}'..='\u{fffb}',
+    '\u{ffa0}'..='\u{ffa0}',
+    '\u{fff0}'..='\u{fffb}',
     '\u{1bca0}'..='\u{1bca3}',
     '\u{1d173}'..='\u{1d17a}',
-    '\u{e0000}'..='\u{e007f}',
+    '\u{e0000}'..='\u{e0fff}',
 ];
 
 impl fmt::Display for Printable<'_> {
@@ -135,8 +142,30 @@ mod tests {
     }
 
     #[test]
+    fn c22_invisible_characters_are_escaped() {
+        let invisible = [
+            '\u{ad}'..='\u{ad}',
+            '\u{34f}'..='\u{34f}',
+            '\u{115f}'..='\u{1160}',
+            '\u{17b4}'..='\u{17b5}',
+            '\u{180b}'..='\u{180f}',
+            '\u{2800}'..='\u{2800}',
+            '\u{3164}'..='\u{3164}',
+            '\u{fe00}'..='\u{fe0e}',
+            '\u{ffa0}'..='\u{ffa0}',
+            '\u{fff0}'..='\u{fffb}',
+            '\u{e0000}'..='\u{e0fff}',
+        ];
+        for c in invisible.into_iter().flatten() {
+            let shown = printable(c.encode_utf8(&mut [0; 4])).to_string();
+            assert!(shown.is_ascii() && shown.starts_with("\\u"), "U+{:04X}", u32::from(c));
+        }
+    }
+
+    #[test]
     fn c22_text_of_people_stays_as_it_is() {
-        for text in ["", "a \"b\" \\ ü 漢字 \u{301}e", "نمی\u{200c}خواهم", "👩\u{200d}💻"]
+        for text in
+            ["", "a \"b\" \\ ü 漢字 \u{301}e", "نمی\u{200c}خواهم", "👩\u{200d}💻", "❤\u{fe0f}"]
         {
             assert_eq!(printable(text).to_string(), text);
         }
