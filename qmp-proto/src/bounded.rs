@@ -22,6 +22,9 @@ use crate::quiet::Quiet;
 /// A string from this length on is not repeated in an error.
 const LONG: usize = 64 << 10;
 
+/// The name by which serde_json's `RawValue` asks for a text.
+const RAW_VALUE: &str = "$serde_json::private::RawValue";
+
 /// Why a text was not decoded.
 #[derive(Debug)]
 pub(crate) enum Failure {
@@ -96,8 +99,8 @@ impl Budget {
     }
 }
 
-/// What serde calls, or is called by, with a count of the values that go through. A member's name
-/// is read otherwise: it may be a number in quotes.
+/// A deserializer, visitor or access of serde's that counts the values passing through it. `NAME` marks a
+/// member's name, which may be a number in quotes.
 struct Counted<'b, T, const NAME: bool = false> {
     inner: T,
     budget: &'b Budget,
@@ -109,9 +112,8 @@ impl<'b, T, const NAME: bool> Counted<'b, T, NAME> {
     }
 }
 
-/// What is asked for makes no difference to how JSON is read. Read as any value, a long string in its
-/// place is refused by the visitor, and not by serde_json, whose error would repeat it. Other errors are a
-/// little off the mark then.
+/// `deserialize_any` reads the same JSON. The wrapped visitor then rejects a long string; the error of
+/// serde_json would repeat it. Other errors are less exact in such a text.
 macro_rules! read_as_any {
     ($($method:ident($($argument:ident: $type:ty),*))*) => {$(
         #[inline]
@@ -163,8 +165,24 @@ impl<'de, D: Deserializer<'de>, const NAME: bool> Deserializer<'de> for Counted<
         deserialize_any() deserialize_i128() deserialize_u128() deserialize_char()
         deserialize_str() deserialize_string() deserialize_bytes() deserialize_byte_buf()
         deserialize_option() deserialize_identifier()
-        deserialize_newtype_struct(name: &'static str)
         deserialize_enum(name: &'static str, variants: Names)
+    }
+
+    /// serde_json presents a text that stays undecoded as a map with one member. That member is not in the
+    /// text, so it does not count.
+    #[inline]
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, D::Error> {
+        match name {
+            RAW_VALUE => self.inner.deserialize_newtype_struct(name, visitor),
+            _ => {
+                let visitor = self.around(visitor);
+                self.inner.deserialize_newtype_struct(name, visitor)
+            }
+        }
     }
 
     /// Nothing of it is kept, so nothing is counted.

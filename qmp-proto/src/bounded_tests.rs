@@ -11,6 +11,8 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use crate::raw::Raw;
+
 /// Decodes with just so many values, and not with one fewer.
 #[track_caller]
 fn takes<T: for<'a> Deserialize<'a> + Debug + PartialEq>(text: &str, values: usize, expected: T) {
@@ -62,10 +64,20 @@ fn c3_whatever_is_decoded_is_what_serde_json_makes_of_it() {
     assert_eq!(from_str::<Everything>(text, 99).unwrap(), expected);
     let value: Value = serde_json::from_str(text).unwrap();
     assert_eq!(from_str::<Value>(text, 99).unwrap(), value);
-    assert_eq!(from_str::<&RawValue>(text, 1).unwrap().get(), text);
-    assert_eq!(from_str::<Box<RawValue>>(text, 1).unwrap().get(), text);
+    assert_eq!(from_str::<&RawValue>(text, 0).unwrap().get(), text);
+    assert_eq!(from_str::<Box<RawValue>>(text, 0).unwrap().get(), text);
     assert_eq!(from_str::<&str>("\"borrowed\"", 0).unwrap(), "borrowed");
     assert!(from_str::<Value>("{} x", 9).is_err() && from_str::<Value>("{", 9).is_err());
+}
+
+/// It is not decoded, so its own members do not count either.
+#[test]
+fn c4_a_raw_value_counts_once() {
+    let raw = |json: &'static str| Raw::from_static(json);
+    takes("[1,{\"a\":[2]}]", 2, vec![raw("1"), raw("{\"a\":[2]}")]);
+    let members = BTreeMap::from([("a".to_string(), raw("1")), ("b".to_string(), raw("[2,3]"))]);
+    takes(r#"{"a":1,"b":[2,3]}"#, 2, members);
+    takes("[[1],[2,3]]", 5, vec![vec![raw("1")], vec![raw("2"), raw("3")]]);
 }
 
 /// They take no memory.
