@@ -99,9 +99,9 @@ pub enum Received<'a> {
 /// The meaning of a failed read. A TLS stream that ends without close_notify has ended.
 impl From<&io::Error> for Received<'_> {
     fn from(error: &io::Error) -> Self {
-        match error.kind() {
-            io::ErrorKind::UnexpectedEof => Self::Eof,
-            _ => Self::Failed(error.into()),
+        match error.into() {
+            IoFailure::Eof => Self::Eof,
+            failure => Self::Failed(failure),
         }
     }
 }

@@ -271,6 +271,9 @@ fn errors_of_the_system_are_told_apart() {
     let failure = |kind: io::ErrorKind| IoFailure::from(&kind.into());
     assert_eq!(failure(io::ErrorKind::ConnectionReset), IoFailure::Reset);
     assert_eq!(failure(io::ErrorKind::BrokenPipe), IoFailure::Reset);
+    assert_eq!(failure(io::ErrorKind::UnexpectedEof), IoFailure::Eof);
+    let received = Received::from(&io::ErrorKind::UnexpectedEof.into());
+    assert!(matches!(received, Received::Eof), "{received:?}");
     assert_eq!(
         failure(io::ErrorKind::PermissionDenied),
         IoFailure::Other("permission denied".into())

@@ -42,11 +42,14 @@ pub enum CloseReason {
 pub enum IoFailure {
     /// The peer reset the connection (`ECONNRESET`, `EPIPE`): after `quit` this is its normal end.
     Reset,
+    /// The stream ended, and its library reports that as an error: TLS without close_notify.
+    /// [`handle_failure`](crate::Connection::handle_failure) takes it for an end of the stream.
+    Eof,
     /// Nobody moves the bytes any more: what drove the connection was dropped, or panicked.
     DriverGone,
     /// Any other error of the operating system, by its number.
     Os(i32),
-    /// An error without such a number, as those of TLS: its kind and its text.
+    /// An error without an OS error number, such as a TLS error: its kind and its text.
     Other(Arc<str>),
 }
 
@@ -129,7 +132,7 @@ impl CloseReason {
     /// Whether the server closed the stream. On the wire this is an end of the stream or a reset: a
     /// server that closes a socket with unread bytes resets the connection.
     pub fn is_by_server(&self) -> bool {
-        matches!(self, Self::Quit | Self::Eof { .. } | Self::Failed(IoFailure::Reset))
+        matches!(self, Self::Quit | Self::Eof { .. } | Self::Failed(IoFailure::Reset | IoFailure::Eof))
     }
 }
 
@@ -159,6 +162,7 @@ impl fmt::Display for IoFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reset => f.write_str("the server reset the connection"),
+            Self::Eof => f.write_str("the server closed the connection"),
             Self::DriverGone => f.write_str(
                 "nobody drives the connection any more: its driver was dropped or panicked",
             ),
@@ -244,14 +248,14 @@ const KEPT: usize = 256;
 
 /// Converts an error of the operating system, or of any other stream.
 ///
-/// `UnexpectedEof` becomes a reset: a TLS stream ended without close_notify. A reader should report it
-/// by [`handle_eof`](crate::Connection::handle_eof).
+/// `UnexpectedEof` is an end of the stream: [`IoFailure::Eof`].
 #[cfg(feature = "std")]
 impl From<&std::io::Error> for IoFailure {
     fn from(error: &std::io::Error) -> Self {
         use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset, UnexpectedEof};
         match (error.kind(), error.raw_os_error()) {
-            (ConnectionReset | BrokenPipe | ConnectionAborted | UnexpectedEof, _) => Self::Reset,
+            (ConnectionReset | BrokenPipe | ConnectionAborted, _) => Self::Reset,
+            (UnexpectedEof, _) => Self::Eof,
             (_, Some(code)) => Self::Os(code),
             (kind, None) => {
                 let text = match error.get_ref() {

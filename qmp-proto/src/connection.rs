@@ -248,6 +248,7 @@ impl<F> Connection<F> {
     /// last words may still be there. With `std`, an `io::Error` converts to an [`IoFailure`].
     pub fn handle_failure(&mut self, failure: IoFailure) {
         match failure {
+            IoFailure::Eof => self.handle_eof(),
             IoFailure::Reset => self.end_by_server(CloseReason::Failed(IoFailure::Reset)),
             failure => self.end(CloseReason::Failed(failure)),
         }

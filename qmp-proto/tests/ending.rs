@@ -36,8 +36,12 @@ fn busy() -> Busy {
 fn c17_every_command_ends_with_the_connection() {
     type End = fn(&mut Peer);
     let garbage = CloseReason::Violation(Violation::Garbage { byte: b'x' });
-    let ends: [(End, CloseReason); 6] = [
+    let ends: [(End, CloseReason); 7] = [
         (|peer| peer.connection.handle_eof(), CloseReason::Eof { mid_message: false }),
+        (
+            |peer| peer.connection.handle_failure(IoFailure::Eof),
+            CloseReason::Eof { mid_message: false },
+        ),
         (
             |peer| {
                 peer.feed("{\"return\": {");

@@ -67,9 +67,10 @@ fn c22_what_an_error_of_the_operating_system_is() {
     use std::io;
     let failure = |error: io::Error| IoFailure::from(&error);
     use io::ErrorKind::{BrokenPipe, ConnectionReset, UnexpectedEof};
-    for kind in [ConnectionReset, BrokenPipe, UnexpectedEof] {
+    for kind in [ConnectionReset, BrokenPipe] {
         assert_eq!(failure(kind.into()), IoFailure::Reset);
     }
+    assert_eq!(failure(UnexpectedEof.into()), IoFailure::Eof);
     assert_eq!(failure(io::Error::from_raw_os_error(5)), IoFailure::Os(5));
     let text = |error| CloseReason::Failed(failure(error)).to_string();
     let untold = io::ErrorKind::InvalidData.into();

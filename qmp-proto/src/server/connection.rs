@@ -123,8 +123,12 @@ impl<F> Connection<F> {
         self.progress();
     }
 
-    /// Takes in that the transport failed, which ends the connection at once.
+    /// Takes in that the transport failed, which ends the connection at once. [`IoFailure::Eof`] is an end of
+    /// the stream.
     pub fn handle_failure(&mut self, failure: IoFailure) {
+        if failure == IoFailure::Eof {
+            return self.handle_eof();
+        }
         self.wire.clear();
         self.leave(CloseReason::Failed(failure));
     }
