@@ -1,5 +1,5 @@
-# The commands of a contributor and of CI. They need a Rust toolchain; `make test` installs QEMU, and Python's client,
-# where they are missing.
+# The commands of a contributor and of CI. They need a Rust toolchain; `make test` installs QEMU, Python's client,
+# and a C compiler, where they are missing.
 
 # Debian keeps qemu-ga in /usr/sbin, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
@@ -12,7 +12,7 @@ SECONDS = 60
 # The Debian suites whose QEMU the tests run with: 5.2, 7.2, 10.0 and 11.1.
 SUITES = bullseye bookworm trixie trixie-backports
 
-.PHONY: ci test test-versions $(SUITES:%=test-%) shuttle lint no-std fuzz deny release-check bench-check coverage
+.PHONY: ci test test-starts test-versions $(SUITES:%=test-%) shuttle lint no-std fuzz deny release-check bench-check coverage
 
 # Everything a change has to pass.
 ci:
@@ -21,6 +21,7 @@ ci:
 # All tests, those against real QEMU and with Python's client included: without these they fail here, while a bare
 # `cargo test` leaves them out.
 test:
+	scripts/install-cc
 	scripts/install-qemu
 	scripts/install-python-client
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
@@ -32,9 +33,17 @@ test:
 test-versions: $(SUITES:%=test-%)
 
 $(SUITES:%=test-%): test-%:
+	scripts/install-cc
 	scripts/install-python-client
 	programs=$$(scripts/unpack-qemu $*) && PATH="$$programs:$$PATH" QMP_REQUIRE_QEMU=1 \
 		cargo test --workspace --exclude qmp-properties --all-features --no-fail-fast --test '*'
+
+# Clients that connect while a server starts, in so many starts. Not a part of CI: it takes minutes.
+STARTS = 5000
+test-starts:
+	scripts/install-qemu
+	QMP_REQUIRE_QEMU=1 QMP_STARTS=$(STARTS) cargo test --release -p qmp-tests --test real_starting -- \
+		--ignored --nocapture
 
 # The races of what threads and tasks share, in many orders. It has a target folder of its own, as its flag would
 # have everything built anew.
