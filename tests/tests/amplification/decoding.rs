@@ -4,13 +4,17 @@ use std::time::Instant;
 
 use qmp_client::base64;
 use qmp_client::guest::{Step, wait};
-use qmp_proto::commands::{QueryCommands, QueryFdsets, QueryName, QueryStatus, QueryVersion};
-use qmp_proto::events::DeviceDeleted;
-use qmp_proto::guest_commands::{
-    GuestExecStatus, GuestFileRead, GuestGetHostName, GuestGetOsinfo, GuestGetTime, GuestInfo,
-    GuestNetworkGetInterfaces,
+use qmp_proto::commands::{
+    AddFd, HumanMonitorCommand, QueryCommands, QueryFdsets, QueryName, QueryQmpSchema, QueryStatus,
+    QueryVersion, Stop,
 };
-use qmp_proto::{Command, Dialect, Raw};
+use qmp_proto::events::{self, DeviceDeleted, Powerdown, Reset, Resume, Shutdown};
+use qmp_proto::guest_commands::{
+    GuestExec, GuestExecStatus, GuestFileOpen, GuestFileRead, GuestFileSeek, GuestFileWrite,
+    GuestGetHostName, GuestGetOsinfo, GuestGetTime, GuestInfo, GuestNetworkGetInterfaces,
+    GuestPing, GuestShutdown, GuestSyncDelimited,
+};
+use qmp_proto::{Command, Dialect, Raw, TypedEvent};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_json::value::RawValue;
@@ -42,7 +46,9 @@ impl Shapes {
 
     fn returned<C: Command>(&mut self, shape: &str, json: String) {
         let subject = format!("return of `{}`", C::NAME);
-        self.decode::<C::Return>(&subject, shape, json);
+        let raw = self.raw(json);
+        let (received, shared) = (raw.as_bytes().len(), raw.clone());
+        self.rows.push(Row::measured(&subject, shape, received, || C::decode(shared)));
     }
 
     /// As many elements as there may be, which have so many values each, with what is around them.
@@ -56,6 +62,25 @@ impl Shapes {
         let json = self.many(around, element, values);
         let shape = format!("`{}{element},…{}`", around[0], around[1]);
         self.returned::<C>(&shape, json);
+    }
+
+    /// As many values as there may be, in a member that the type passes over.
+    fn unknown_member<C: Command>(&mut self, before: &str) {
+        self.lists::<C>([&format!("{{{before}\"\":["), "]}"], "0", 1);
+    }
+
+    /// The same in an event's data.
+    fn event_with_unknown_member<E: TypedEvent + DeserializeOwned>(&mut self) {
+        let json = self.many(["{\"\":[", "]}"], "0", 1);
+        self.decode::<E>(&format!("data of `{}`", E::NAME), "`{\"\":[0,…]}`", json);
+    }
+
+    fn event_with_text<E: TypedEvent + DeserializeOwned>(&mut self, before: &str) {
+        for (start, shown) in [("", "…"), ("\\n", "\\n…")] {
+            let json = [before, "\"", start, &"x".repeat(LONG), "\"}"].concat();
+            let shape = format!("`{before}\"{shown}\"}}`");
+            self.decode::<E>(&format!("data of `{}`", E::NAME), &shape, json);
+        }
     }
 
     /// A long text as it stands, and one with an escape, which is put together elsewhere.
@@ -113,6 +138,13 @@ pub(super) fn of_an_agent() -> Vec<Row> {
     shapes.texts::<GuestFileRead>(r#"{"count":0,"eof":true,"buf-b64":"#, "}");
     shapes.texts::<GuestExecStatus>(r#"{"exited":true,"out-data":"#, "}");
     shapes.returned::<GuestGetTime>("`1795332918261446000`", "1795332918261446000".to_owned());
+    shapes.returned::<GuestFileOpen<'_>>("`1000`", "1000".to_owned());
+    shapes.returned::<GuestSyncDelimited>("`1000`", "1000".to_owned());
+    shapes.unknown_member::<GuestExec<'_>>("\"pid\":0,");
+    shapes.unknown_member::<GuestFileWrite<'_>>("\"count\":0,\"eof\":true,");
+    shapes.unknown_member::<GuestFileSeek>("\"position\":0,\"eof\":true,");
+    shapes.unknown_member::<GuestPing>("");
+    shapes.unknown_member::<GuestShutdown>("");
     guest_exec(&mut shapes);
     shapes.any_values(&[("0", 1), ("\"\"", 1), ("\"x\"", 1), ("[]", 1), ("{}", 1), ("[0]", 2)]);
     shapes.any_values(&[("{\"\":0}", 2), ("{\"\":[{\"\":0}]}", 4)]);
@@ -149,11 +181,16 @@ pub(super) fn of_a_monitor() -> Vec<Row> {
     shapes.texts::<QueryName>(r#"{"name":"#, "}");
     shapes.texts::<QueryStatus>(r#"{"running":true,"status":"#, "}");
     shapes.texts::<QueryVersion>(r#"{"qemu":{"major":1,"minor":1,"micro":1},"package":"#, "}");
-    for (start, shown) in [("", "…"), ("\\n", "\\n…")] {
-        let json = [r#"{"path":""#, start, &"x".repeat(LONG), r#""}"#].concat();
-        let shape = format!(r#"`{{"path":"{shown}"}}`"#);
-        shapes.decode::<DeviceDeleted>("data of `DEVICE_DELETED`", &shape, json);
-    }
+    shapes.texts::<HumanMonitorCommand<'_>>("", "");
+    shapes.lists::<QueryQmpSchema>(["[", "]"], "{\"name\":\"\"}", 2);
+    shapes.unknown_member::<AddFd<'_>>("\"fdset-id\":0,\"fd\":0,");
+    shapes.unknown_member::<Stop>("");
+    shapes.event_with_text::<DeviceDeleted>("{\"path\":");
+    shapes.event_with_text::<Shutdown>("{\"guest\":true,\"reason\":");
+    shapes.event_with_text::<Reset>("{\"guest\":true,\"reason\":");
+    shapes.event_with_unknown_member::<events::Stop>();
+    shapes.event_with_unknown_member::<Resume>();
+    shapes.event_with_unknown_member::<Powerdown>();
     shapes.any_values(&[("0", 1), ("{\"\":[{\"\":0}]}", 4)]);
     shapes.rows
 }
