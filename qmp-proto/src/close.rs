@@ -132,7 +132,10 @@ impl CloseReason {
     /// Whether the server closed the stream. On the wire this is an end of the stream or a reset: a
     /// server that closes a socket with unread bytes resets the connection.
     pub fn is_by_server(&self) -> bool {
-        matches!(self, Self::Quit | Self::Eof { .. } | Self::Failed(IoFailure::Reset | IoFailure::Eof))
+        matches!(
+            self,
+            Self::Quit | Self::Eof { .. } | Self::Failed(IoFailure::Reset | IoFailure::Eof)
+        )
     }
 }
 

@@ -314,7 +314,7 @@ impl<F> Connection<F> {
     /// What came in place of what this connection waits for, as long as it is not ready: the last that
     /// could be read, or else how many bytes came. `None` if nothing did, and once it is ready.
     ///
-    /// It names the cause where the wait ends in vain.
+    /// Names the cause if the wait fails.
     pub fn evidence(&self) -> Option<Evidence> {
         match self.phase {
             Phase::Syncing => self.evidence_of_agent(),

@@ -1,7 +1,7 @@
-//! What came before a connection was ready and was not what it waited for.
+//! Messages received in place of the greeting, the negotiation reply or the session.
 //!
-//! It is kept to name it where the wait ends in vain: an agent that refuses `guest-sync-delimited` is
-//! not a silent one.
+//! They name the cause if the wait fails: an agent that refuses `guest-sync-delimited` is not a silent
+//! one.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -59,7 +59,7 @@ impl Evidence {
         }
     }
 
-    /// How much it says of the peer. The last one of those that say most is kept.
+    /// Rank of the evidence. The last one of the highest rank is kept.
     fn weight(&self) -> u8 {
         match self {
             Self::Noise(_) => 0,
@@ -113,7 +113,7 @@ impl Overheard {
         self.append(bytes);
     }
 
-    /// What there is to tell, what has come of a line that has not ended included.
+    /// The evidence so far, including an unfinished line.
     pub(crate) fn evidence(&self) -> Option<Evidence> {
         let unread = self.line.trim_ascii().len() as u64;
         let noise = self.noise + unread;

@@ -92,7 +92,7 @@ impl<F> Connection<F> {
         self.negotiation.owed.push(id);
         let enable = self.negotiation.oob.then_some(Enable { enable: ["oob"] });
         let request = Request::<_, F>::new("qmp_capabilities").arguments(enable);
-        // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
+        // Encoding these arguments cannot fail.
         let _ = encode::append(self.wire.text(), &request);
         encode::finish(self.wire.text(), Some(id), false);
     }

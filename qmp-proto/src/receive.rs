@@ -66,7 +66,7 @@ impl<F> Connection<F> {
                 Phase::Negotiating => self.handle_reply_to_negotiation(reply),
                 _ => self.handle_reply(reply),
             },
-            // QEMU sends events to whoever is connected, now and then before the greeting.
+            // QEMU may send events before the greeting.
             Message::Event(event) => self.handle_event(event),
         }
     }

@@ -8,7 +8,7 @@
 //! is not the answer with our number.
 //!
 //! The question has the number as its id too. An agent that echoes it, as QEMU's does from 4.0 on, gets
-//! an id with each command of the session, and a reply with another id, or without one, is nobody's.
+//! an id with each command of the session. A reply with another id, or without one, is unmatched.
 //! Agents before 2.12 refuse a command with an id: they are asked without one as well. From an agent
 //! without ids the next reply is the one that answers, so what comes while no command is in flight is dropped, and
 //! a new session begins before the next command.
@@ -17,8 +17,8 @@
 //! reply that nobody wants any more comes before the answer, and is dropped with the rest. And it
 //! begins after an error of an agent without ids: one that cannot read what it gets, as its predecessor
 //! got the first half of it, gives several, of which the second would be taken for an answer to the next
-//! command. There it waits for the next command: who leaves instead leaves no answer unread, of which an
-//! agent may die.
+//! command. There it waits for the next command. A client that closes now leaves no unread answer; an unread
+//! answer can kill the agent.
 //!
 //! And it is done where what comes cannot be read: others may write to the same serial line.
 
@@ -149,7 +149,7 @@ impl<F> Connection<F> {
         text.push(DELIMITER);
         let request =
             Request::<_, F>::new("guest-sync-delimited").arguments(Arguments { id: number });
-        // Written here, it cannot be refused; were it so, the handshake's deadline would tell.
+        // Encoding these arguments cannot fail.
         let _ = encode::append(text, &request);
         encode::finish(text, with_id.then_some(number), false);
         number
@@ -179,8 +179,8 @@ impl<F> Connection<F> {
         }
     }
 
-    /// With no command in flight nothing is awaited, so what comes is nobody's: it is dropped unread, and
-    /// a new session begins before the next command. Tells whether there was any.
+    /// Input without a command in flight is dropped. The session then resynchronises. Returns whether any
+    /// input was dropped.
     pub(crate) fn drops_unasked(&mut self, input: &[u8]) -> bool {
         let says_nothing = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | &DELIMITER);
         let awaits = !self.speaks_to_agent() || !self.window.is_empty();
