@@ -2,7 +2,7 @@
 //!
 //! `share ADDRESS LISTEN` is the only client of the QEMU at ADDRESS, and serves up to 64 clients at
 //! LISTEN, both written as behind `-qmp`. Each negotiates for itself, executes commands next to those of
-//! the other clients, out-of-band and with file descriptors too, and gets all events. A command has 1 MiB
+//! the other clients, out-of-band and with file descriptors too, and gets all events. A command has 64 KiB
 //! at most; `ShareOptions` has the other limits. When QEMU has ended, clients have 10 s to read what was
 //! sent to them.
 //!

@@ -17,6 +17,9 @@ use qmp_tests::scripted::PATIENCE;
 const ATTACKERS: usize = 16;
 const MIB: usize = 1 << 20;
 
+/// What a command may have by default.
+const MAX_COMMAND: usize = 64 << 10;
+
 struct Shared {
     // In this order: the example goes before its QEMU.
     share: Example,
@@ -75,6 +78,11 @@ fn a_huge_command(socket: &Path) -> Vec<UnixStream> {
     vec![attacker]
 }
 
+/// A command of the largest size. QEMU reads it whole before it refuses it.
+fn largest_command() -> String {
+    format!(r#"{{"execute": "x", "arguments": {{"a": "{}"}}}}"#, "x".repeat(MAX_COMMAND - 100))
+}
+
 fn half_commands(socket: &Path) -> Vec<UnixStream> {
     let half = [br#"{"execute": "x", "id": ""#, &vec![b'x'; 8 * MIB][..]].concat();
     attack(socket, |attacker| attacker.write_all(&half).unwrap())
@@ -82,7 +90,7 @@ fn half_commands(socket: &Path) -> Vec<UnixStream> {
 
 /// The largest that are echoed, and all are asked for again until nothing more is taken.
 fn ids_that_are_never_read(socket: &Path) -> Vec<UnixStream> {
-    let command = format!(r#"{{"execute": "x", "id": "{}"}}"#, "x".repeat(MIB - 100));
+    let command = format!(r#"{{"execute": "x", "id": "{}"}}"#, "x".repeat(MAX_COMMAND - 100));
     attack(socket, |attacker| {
         attacker.set_write_timeout(Some(Duration::from_millis(500))).unwrap();
         while attacker.write_all(command.as_bytes()).is_ok() {}
@@ -152,13 +160,53 @@ fn c14_no_client_delays_the_others_for_long() {
     }
 }
 
-/// 1 MiB unread, 1 MiB of a command, and what its forms take, for each client.
+/// Each attacker has one command at the server at a time, so a victim waits for one of each.
+#[test]
+fn c14_a_client_waits_for_one_command_of_each_other_client() {
+    const CLIENTS: u32 = 4;
+    let Some(shared) = Shared::start() else { return };
+    let client = shared.client();
+    let mut attackers: Vec<_> = (0..CLIENTS).map(|_| negotiated(&shared.socket)).collect();
+    let command = largest_command();
+    let start = Instant::now();
+    attackers[0].write_all(command.as_bytes()).unwrap();
+    read_line(&mut attackers[0]);
+    let one = start.elapsed();
+
+    thread::scope(|scope| {
+        for attacker in &mut attackers {
+            let command = &command;
+            scope.spawn(move || {
+                attacker.set_nonblocking(true).unwrap();
+                // As many as the socket takes.
+                let _ = attacker.write(command.repeat(8).as_bytes());
+                attacker.set_nonblocking(false).unwrap();
+                read_line(attacker);
+            });
+        }
+    });
+    // By now each has had an answer, and has the next command at the server.
+    let start = Instant::now();
+    client.execute(&QueryStatus).unwrap();
+    let waited = start.elapsed();
+    println!("{waited:?}, one command alone {one:?}");
+    assert!(waited < (CLIENTS + 1) * one * 3 / 2 + Duration::from_secs(1), "{waited:?} {one:?}");
+}
+
+fn read_line(stream: &mut UnixStream) {
+    let mut byte = [0];
+    while byte != *b"\n" {
+        assert_eq!(stream.read(&mut byte).unwrap(), 1);
+    }
+}
+
+/// 1 MiB unread, 64 KiB of a command, and what its forms take, for each client.
 #[test]
 fn c3_what_clients_leave_unfinished_and_unread_is_bounded() {
     let attacks: [(&str, Attack, usize); 3] = [
-        ("half commands", half_commands, 2 * MIB),
-        ("ids that are never read", ids_that_are_never_read, 8 * MIB),
-        ("huge ids", huge_ids, 4 * MIB),
+        ("half commands", half_commands, MIB),
+        ("ids that are never read", ids_that_are_never_read, 4 * MIB),
+        ("huge ids", huge_ids, MIB),
     ];
     for (name, attack, most) in attacks {
         let Some(shared) = Shared::start() else { return };

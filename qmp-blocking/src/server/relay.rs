@@ -24,7 +24,7 @@ const BUFFER: usize = 64 << 10;
 /// Where one side ends its stream, the other finds the end of it, and may still say what there is to
 /// say: as QEMU does, which answers what came before. If the client is gone, and does not only end its stream,
 /// the server's connection is closed at once, as QEMU drops what such a client has said last. So at most
-/// 64 KiB are held for either side, and nobody is waited for on behalf of a client that is gone.
+/// 64 KiB are held for either side. The relay does not wait for a client that has left.
 ///
 /// `see` is shown every piece before it goes on, and an empty one where a side's stream ends. It is
 /// called by one thread at a time, of two. A [`Recorder`](qmp_proto::trace::Recorder) makes a
@@ -116,7 +116,7 @@ fn repeat<T>(
     }
 }
 
-/// Whether both directions have ended: nobody is there any more.
+/// Whether both directions are closed.
 fn is_gone(socket: &OwnedFd) -> bool {
     let mut polled = [PollFd::new(socket, PollFlags::empty())];
     poll(&mut polled, Some(Duration::ZERO));

@@ -26,9 +26,10 @@ use crate::{Client, lock};
 /// out-of-band and with file descriptors too if `client` can. It gets all events from its own negotiation on,
 /// as by a subscription of its own. An event may overtake a reply, or be overtaken.
 ///
-/// A client that is slow, silent or gone harms itself only:
+/// These limits hold for each client:
 ///
-/// - A command beyond [`max_command`](ShareOptions::max_command) is refused and does not reach the server.
+/// - A command beyond [`max_command`](ShareOptions::max_command) is refused and does not reach the server. A smaller
+///   command delays the other clients for as long as the server takes for it; see there how long that may be.
 /// - Beyond [`max_unread`](ShareOptions::max_unread) bytes that a client does not read, it misses events, and
 ///   its commands wait. Of a flood that is faster than its thread, it misses what its own queue loses
 ///   ([`event_limits`](crate::Builder::event_limits)). If it reads nothing for the [`read_timeout`](ShareOptions::read_timeout), it is dropped.
@@ -37,7 +38,9 @@ use crate::{Client, lock};
 /// - A client that does not negotiate in the [`negotiation_timeout`](ShareOptions::negotiation_timeout) is
 ///   dropped.
 /// - At most [`max_clients`](ShareOptions::max_clients) are served. If one more comes, the client that has waited longest without
-///   negotiating is dropped. If all have negotiated, the new client is turned away.
+///   negotiating is dropped. If all have negotiated, the connection of the new client is closed at once. A client that has
+///   negotiated is never dropped for being silent, since a client may be idle for hours. So so many silent clients
+///   keep new clients out until one of them leaves: let only trusted users reach the socket.
 ///
 /// A `quit` of any client ends the server for all. They have 10 s to read what was sent to them.
 ///
