@@ -39,8 +39,8 @@ use crate::{Client, lock};
 ///   dropped.
 /// - At most [`max_clients`](ShareOptions::max_clients) are served. If one more comes, the client that has waited longest without
 ///   negotiating is dropped. If all have negotiated, the connection of the new client is closed at once. A client that has
-///   negotiated is never dropped for being silent, since a client may be idle for hours. So so many silent clients
-///   keep new clients out until one of them leaves: let only trusted users reach the socket.
+///   negotiated is never dropped for being silent, since a client may be idle for hours. So that many
+///   silent clients keep new clients out until one of them leaves: let only trusted users reach the socket.
 ///
 /// A `quit` of any client ends the server for all. They have 10 s to read what was sent to them.
 ///
