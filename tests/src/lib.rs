@@ -7,6 +7,7 @@ pub mod adapters;
 pub mod agent;
 pub mod calls;
 pub mod crowd;
+pub mod embedded;
 pub mod example;
 pub mod faulty_streams;
 pub mod out_of_band;

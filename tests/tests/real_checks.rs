@@ -6,8 +6,9 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
-use qmp_proto::server::{Connection, Machine, Output};
-use qmp_proto::{CommandError, Empty, Timestamp, Version};
+use qmp_proto::server::{Connection, Machine};
+use qmp_proto::{CommandError, Empty, Version};
+use qmp_tests::embedded::{execute_all, take_line};
 use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup};
 use serde_json::Value;
 
@@ -203,20 +204,11 @@ impl Serves for Embedded {
 
     fn send(&mut self, command: &str) {
         self.connection.handle_input(command.as_bytes());
-        while let Some(output) = self.connection.poll_output() {
-            if let Output::Call(call) = output {
-                let now = Timestamp { seconds: 1, microseconds: 2 };
-                self.machine.execute(&call, &mut self.connection, now);
-            }
-        }
+        execute_all(&mut self.machine, &mut self.connection);
     }
 
     fn line(&mut self) -> String {
-        let sent = self.connection.transmit().expect("a message");
-        let end = sent.iter().position(|byte| *byte == b'\n').expect("a whole one") + 1;
-        let line = String::from_utf8(sent[..end].to_vec()).expect("ASCII");
-        self.connection.advance(end);
-        line
+        take_line(&mut self.connection)
     }
 }
 

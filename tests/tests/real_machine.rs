@@ -6,8 +6,9 @@ use std::net::Shutdown;
 use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
-use qmp_proto::server::{Connection, Machine, Output};
-use qmp_proto::{Timestamp, Version};
+use qmp_proto::Version;
+use qmp_proto::server::{Connection, Machine};
+use qmp_tests::embedded::{execute_all, take_line};
 use qmp_tests::qemu::{Block, DEADLINE, Monitor, Server, Setup, patient};
 use serde_json::{Value, json};
 
@@ -104,21 +105,12 @@ struct Embedded {
 
 impl Serves for Embedded {
     fn message(&mut self) -> Value {
-        let sent = self.connection.transmit().expect("a message");
-        let end = sent.iter().position(|byte| *byte == b'\n').expect("a whole one") + 1;
-        let message = serde_json::from_slice(&sent[..end]).unwrap();
-        self.connection.advance(end);
-        message
+        serde_json::from_str(&take_line(&mut self.connection)).unwrap()
     }
 
     fn send(&mut self, command: &str) {
         self.connection.handle_input(command.as_bytes());
-        while let Some(output) = self.connection.poll_output() {
-            if let Output::Call(call) = output {
-                let now = Timestamp { seconds: 1, microseconds: 2 };
-                self.machine.execute(&call, &mut self.connection, now);
-            }
-        }
+        execute_all(&mut self.machine, &mut self.connection);
     }
 }
 
@@ -226,12 +218,7 @@ fn answered_by_ours(oob: bool, concurrent: usize) -> usize {
     connection.handle_input(LAST_WORDS.as_bytes());
     connection.handle_eof();
     assert_eq!(connection.phase() == qmp_proto::server::Phase::Closed, oob, "it ends at once");
-    while let Some(output) = connection.poll_output() {
-        if let Output::Call(call) = output {
-            let now = Timestamp { seconds: 1, microseconds: 2 };
-            machine.execute(&call, &mut connection, now);
-        }
-    }
+    execute_all(&mut machine, &mut connection);
     let sent = connection.transmit().unwrap_or_default();
     let answered = sent.split(|byte| *byte == b'\n').count() - 1;
     connection.advance(usize::MAX);
