@@ -129,6 +129,29 @@ fn c21_a_session_is_recorded_and_replayed() {
     assert_eq!(play(trace, program), None);
 }
 
+/// An event before the greeting, and a greeting again before the client is ready.
+#[test]
+fn c21_a_server_that_was_just_starting_is_replayed_too() {
+    let tape = Tape::new();
+    let (socket, peer) = pair(|peer| {
+        peer.event("STOP", "{}");
+        peer.say_hello();
+        let first = peer.expect("qmp_capabilities");
+        peer.say_hello();
+        let again = peer.expect("qmp_capabilities");
+        peer.reply(&first, "{}");
+        peer.fail(&again, "CommandNotFound", "already complete");
+        let quit = peer.expect("quit");
+        peer.reply(&quit, "{}");
+    });
+    let quit = |client: &Client| drop(client.execute(&Quit).unwrap());
+    let client = Builder::new().oob(true).record(tape.file()).from_stream(socket).unwrap();
+    quit(&client);
+    drop(client);
+    peer.join();
+    assert_eq!(play(tape.trace(), quit), None);
+}
+
 #[test]
 fn c21_a_program_that_has_changed_is_found_out() {
     let tape = Tape::new();
