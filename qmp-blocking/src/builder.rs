@@ -293,7 +293,8 @@ impl Builder {
     ) -> Result<(Client, Events, Child), ConnectError> {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
-        match self.begin_once(Opened::direct(socket), start, |line| self.events(line)) {
+        let mut connecting = Connecting::with_child(&self.options, start, child.id());
+        match self.begin(Opened::direct(socket), &mut connecting, |line| self.events(line)) {
             Ok((client, events)) => {
                 spawn::started(&child);
                 Ok((client, events, child))

@@ -128,8 +128,8 @@ impl fmt::Display for ConnectError {
             Self::NoCapabilities { waited, evidence } => write!(
                 f,
                 "the server greeted, but did not answer qmp_capabilities in {waited:.1?}{}: a \
-                 command of another monitor may keep QEMU busy, or its main loop hangs, which QEMU 7.2 \
-                 may do when a client comes while it starts (wait=on or `spawn` avoid that)",
+                 command of another monitor may keep QEMU busy, or its main loop hangs (QEMU up to \
+                 10.0.2 can hang if a client connects during its start; wait=on or `spawn` avoid that)",
                 Instead(evidence)
             ),
             Self::NoAgent { waited, evidence } => write!(
@@ -178,8 +178,8 @@ fn advice(evidence: Option<&Evidence>) -> &'static str {
         Some(Evidence::Noise(_)) => "is this a console, and not the channel of a guest agent?",
         _ => {
             "is qemu-ga running in the guest? Or another client may hold its channel, which serves one \
-             at a time, or it is older than guest-sync-delimited (QEMU 1.1), or this is no guest \
-             agent's channel: a monitor speaks QMP"
+             at a time, or it is older than guest-sync-delimited (QEMU 1.1), or the \
+             address is a QMP monitor"
         }
     }
 }

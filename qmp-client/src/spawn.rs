@@ -4,7 +4,7 @@
 //! QEMU 5.2 and newer.
 //!
 //! An adapter that may not block takes the parts: [`check`], [`ARGUMENTS`], [`not_started`],
-//! [`give_room`], [`GRACE`] and [`exited`].
+//! [`give_room`] and [`Reaping`].
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -21,14 +21,20 @@ use crate::connect_error::ConnectError;
 pub const ARGUMENTS: [&str; 4] =
     ["-chardev", "socket,id=qmp-spawn,fd=0", "-qmp", "chardev:qmp-spawn"];
 
-/// How long a child that has closed the connection has to end by itself.
-pub const GRACE: Duration = Duration::from_secs(2);
+/// How long a child has to end by itself after its connection has ended.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// How much an error holds of a child's standard error, in bytes.
 const KEPT: usize = 64 << 10;
 
 /// How long to sleep between two looks at a child that is about to end.
 const PAUSE: Duration = Duration::from_millis(1);
+
+/// The size of a pipe from a child that is starting, in bytes.
+const ROOM: usize = 1 << 20;
+
+/// A pipe with less room than this, in bytes, may block its writer.
+const LITTLE_ROOM: usize = 64 << 10;
 
 /// Starts the program, with [`ARGUMENTS`] after its own; returns our end of the socket.
 ///
@@ -54,28 +60,76 @@ pub fn started(child: &Child) {
     give_room(Room::Usual, outputs(child));
 }
 
-/// Ends a child with which connecting failed. Returns the reason: this error, or that the program
-/// ended by itself, in whichever way its end of the connection was closed.
+/// Ends a child with which connecting failed. Returns the reason: see [`Reaping`].
 pub fn reap(mut child: Child, error: ConnectError) -> ConnectError {
-    let status = if error.has_left() { ends_by_itself(&mut child) } else { None };
-    if let Some(status) = status {
-        return exited(status, child.stderr.take());
+    let mut reaping = Reaping::new(error, child.stderr.take());
+    while let Some(pause) = reaping.look(child.try_wait().ok().flatten()) {
+        thread::sleep(pause);
     }
     // Both fail only if it has ended and was waited for.
     let _ = child.kill();
     let _ = child.wait();
-    error
+    reaping.reason()
 }
 
-/// The exit status of a child that closed the connection, if it ends within [`GRACE`].
-fn ends_by_itself(child: &mut Child) -> Option<ExitStatus> {
-    let start = Instant::now();
-    loop {
-        match child.try_wait() {
-            Ok(None) if start.elapsed() < GRACE => thread::sleep(PAUSE),
-            outcome => return outcome.ok().flatten(),
+/// Finds out whether a child with which connecting failed ended by itself.
+///
+/// After an end of the connection the child has 5 s to end. It has them too if it may be blocked because its standard
+/// error is full; that is read meanwhile. After any other failure there is one look.
+#[derive(Debug)]
+pub struct Reaping {
+    error: ConnectError,
+    until: Instant,
+    stderr: Option<File>,
+    tail: Vec<u8>,
+    status: Option<ExitStatus>,
+}
+
+impl Reaping {
+    /// Begins, with the error of connecting and the child's standard error, if that is a pipe to us.
+    pub fn new(error: ConnectError, stderr: Option<impl Into<OwnedFd>>) -> Self {
+        let stderr = stderr.map(|pipe| File::from(pipe.into()));
+        let blocked = stderr.as_ref().is_some_and(|pipe| readable(pipe) > ROOM - LITTLE_ROOM);
+        let may_end = blocked || matches!(error, ConnectError::Ended(_));
+        let grace = if may_end { GRACE } else { Duration::ZERO };
+        Self { error, until: Instant::now() + grace, stderr, tail: Vec::new(), status: None }
+    }
+
+    /// Takes the child's status, if it has ended. Returns how long to pause before the next look; `None` after the
+    /// last one, when the child is to be killed if it has not ended.
+    pub fn look(&mut self, status: Option<ExitStatus>) -> Option<Duration> {
+        self.read();
+        self.status = status;
+        (status.is_none() && Instant::now() < self.until).then_some(PAUSE)
+    }
+
+    /// Reads what is in the pipe now. Children of the ended child may hold the pipe open, so the end of the stream
+    /// is not waited for.
+    fn read(&mut self) {
+        let Some(pipe) = &self.stderr else { return };
+        // The bytes that were read before an error count.
+        let _ = pipe.take(readable(pipe) as u64).read_to_end(&mut self.tail);
+        self.tail.drain(..self.tail.len().saturating_sub(KEPT));
+    }
+
+    /// Why connecting failed: the program ended by itself, or else the error.
+    ///
+    /// A program that does not speak QMP may end well because its connection was closed. Then the error says more.
+    pub fn reason(self) -> ConnectError {
+        let closed_by_us = matches!(self.error, ConnectError::Ended(_)) && !self.error.has_left();
+        match self.status {
+            Some(status) if !(closed_by_us && status.success()) => {
+                let stderr = String::from_utf8_lossy(&self.tail).into_owned();
+                ConnectError::Exited { status, stderr }
+            }
+            _ => self.error,
         }
     }
+}
+
+/// How many bytes are in a pipe.
+fn readable(pipe: &File) -> usize {
+    rustix::io::ioctl_fionread(pipe).map_or(0, |bytes| bytes.try_into().unwrap_or(usize::MAX))
 }
 
 fn outputs(child: &Child) -> [Option<BorrowedFd<'_>>; 2] {
@@ -105,24 +159,6 @@ pub fn not_started(program: &OsStr, error: io::Error) -> ConnectError {
     ConnectError::NotStarted { program: program.to_owned(), error }
 }
 
-/// A program that ended by itself, and the last of what it wrote to its standard error, if that is a
-/// pipe to us.
-pub fn exited(status: ExitStatus, stderr: Option<impl Into<OwnedFd>>) -> ConnectError {
-    let stderr = stderr.map(|pipe| last_words(pipe.into())).unwrap_or_default();
-    ConnectError::Exited { status, stderr }
-}
-
-/// Reads what is in a pipe now. Children of the ended child may hold the pipe open, so the end of the
-/// stream is not waited for.
-fn last_words(pipe: OwnedFd) -> String {
-    let there = rustix::io::ioctl_fionread(&pipe).unwrap_or(0);
-    let mut said = Vec::new();
-    // The bytes that were read before an error count.
-    let _ = File::from(pipe).take(there).read_to_end(&mut said);
-    let last = said.len().saturating_sub(KEPT);
-    String::from_utf8_lossy(&said[last..]).into_owned()
-}
-
 /// How much the pipes from a child hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Room {
@@ -137,7 +173,7 @@ pub fn give_room(room: Room, pipes: [Option<BorrowedFd<'_>>; 2]) {
     #[cfg(any(target_os = "linux", target_os = "android"))]
     for pipe in pipes.into_iter().flatten() {
         let size = match room {
-            Room::Starting => 1 << 20,
+            Room::Starting => ROOM,
             Room::Usual => 64 << 10,
         };
         let _ = rustix::pipe::fcntl_setpipe_size(pipe, size);

@@ -6,6 +6,7 @@ use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use qmp_proto::{CloseReason, Dialect, Evidence};
+use rustix::process::{Pid, WaitId, WaitIdOptions, waitid};
 
 use super::Opened;
 use super::attempts::Pauses;
@@ -52,9 +53,11 @@ pub struct Connecting {
     redial: Option<Redial>,
     pauses: Pauses,
     before: Before,
+    /// The child process that is the server.
+    child: Option<Pid>,
 }
 
-/// What came of the connections before.
+/// Outcome of the previous connections.
 #[derive(Debug)]
 enum Before {
     Nothing,
@@ -81,7 +84,15 @@ impl Connecting {
             redial: None,
             pauses: Pauses::default(),
             before: Before::Nothing,
+            child: None,
         }
+    }
+
+    /// One connection to a child process, which is looked at while the connection is not ready: another
+    /// process may hold the child's end of it open.
+    pub fn with_child(options: &Options, start: Instant, child: u32) -> Self {
+        let child = i32::try_from(child).ok().and_then(Pid::from_raw);
+        Self { child, ..Self::once(options, start) }
     }
 
     /// Connections to an address; to what this process was started with, one.
@@ -161,6 +172,17 @@ impl Connecting {
             }
             error => Err(error),
         }
+    }
+
+    pub(super) fn has_child(&self) -> bool {
+        self.child.is_some()
+    }
+
+    /// Whether the child has ended. Its exit status stays to be waited for.
+    pub(super) fn child_has_ended(&self) -> bool {
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        // It fails if another thread has waited for the child.
+        self.child.is_some_and(|child| !matches!(waitid(WaitId::Pid(child), options), Ok(None)))
     }
 
     /// Why a connection of some age is not ready at the deadline. A young one says less than those

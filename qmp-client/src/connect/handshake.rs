@@ -19,6 +19,9 @@ use crate::waiting::Wait;
 /// between two things that are done.
 pub(super) const SILENCE: Duration = Duration::from_secs(1);
 
+/// How long to wait between two looks at a child process that is the server.
+const CHILD_PAUSE: Duration = Duration::from_millis(20);
+
 /// How often another connection is opened before this one is given up.
 const WAKE_UPS: u32 = 2;
 
@@ -41,6 +44,8 @@ pub struct Handshake<'a> {
     /// When the server was first seen to owe the reply.
     silent_since: Option<Instant>,
     wake_ups: u32,
+    /// When to look at the child process that is the server.
+    child_look: Option<Instant>,
     /// The last connection that was opened to wake the server.
     second: Option<OwnedFd>,
 }
@@ -55,6 +60,7 @@ impl<'a> Handshake<'a> {
             redial,
             silent_since: None,
             wake_ups: 0,
+            child_look: connecting.has_child().then(Instant::now),
             second: None,
         }
     }
@@ -78,7 +84,7 @@ impl<'a> Handshake<'a> {
     /// When to poll again at the latest. It may change with each poll.
     pub fn look_at(&self) -> Instant {
         let deadline = self.connecting.deadline();
-        self.next_step().map_or(deadline, |step| step.min(deadline))
+        [self.next_step(), self.child_look].into_iter().flatten().fold(deadline, Instant::min)
     }
 
     /// When something is to be done about the silence of the server.
@@ -92,6 +98,12 @@ impl<'a> Handshake<'a> {
         if self.hub.inspect(|connection| connection.awaits_capabilities()) {
             self.silent_since.get_or_insert(now);
         }
+        if self.child_look.is_some_and(|look| look <= now) {
+            if self.connecting.child_has_ended() {
+                return Err(options::not_ready(&self.hub, self.connecting.start()));
+            }
+            self.child_look = Some(now + CHILD_PAUSE);
+        }
         if self.connecting.deadline() <= now {
             return Err(self.connecting.late(&self.hub, now - self.opened));
         }
@@ -102,7 +114,7 @@ impl<'a> Handshake<'a> {
             return Err(options::not_ready(&self.hub, self.connecting.start()));
         }
         self.wake_ups += 1;
-        // Where there is no room for it, the server has others to accept.
+        // A full backlog already holds connections that wake the server.
         self.second = self.redial.as_ref().and_then(|redial| redial.connect().ok());
         Ok(())
     }

@@ -46,7 +46,7 @@ impl Redial {
         }
     }
 
-    /// Has the first connection end by a reset. QEMU does not read while it owes a reply: it would not
+    /// Makes closing the first connection send a reset. QEMU does not read while it owes a reply: it would not
     /// notice an orderly end of a TCP connection, and would accept no other client.
     pub(super) fn end_by_reset(&self) {
         if let Self::Tcp(_, first) = self {

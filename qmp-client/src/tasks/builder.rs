@@ -280,7 +280,10 @@ impl<R: Runtime> Builder<R> {
         let (socket, mut child) = spawn::spawn(command)?;
         let starting = Starting::new(&mut child);
         let begun = match Socket::new(Opened::direct(socket)) {
-            Ok(socket) => self.begin_once(socket, began).await,
+            Ok(socket) => {
+                let connecting = Connecting::with_child(&self.options, began, starting.id());
+                self.begin(socket, &mut { connecting }).await
+            }
             Err(error) => Err(error.into()),
         };
         match begun {

@@ -5,9 +5,9 @@ use std::os::unix::net::UnixStream;
 
 use async_process::{Child, Command};
 
-use super::runtime::{Runtime, within};
+use super::runtime::Runtime;
 use crate::connect_error::ConnectError;
-use crate::spawn::{self, GRACE, Room};
+use crate::spawn::{self, Reaping, Room};
 
 /// Starts the program; returns our end of the socket.
 pub(super) fn spawn(mut command: Command) -> Result<(OwnedFd, Child), ConnectError> {
@@ -39,6 +39,11 @@ impl<'a> Starting<'a> {
         Self { child, armed: true }
     }
 
+    /// The process, for [`Connecting::with_child`](crate::connect::Connecting::with_child).
+    pub(super) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Its start is complete.
     pub(super) fn started(mut self) {
         self.armed = false;
@@ -47,17 +52,15 @@ impl<'a> Starting<'a> {
 
     /// Ends a child with which connecting failed: see [`spawn::reap`].
     pub(super) async fn reap<R: Runtime>(self, error: ConnectError) -> ConnectError {
-        if error.has_left() {
-            let status = within(R::sleep, Some(GRACE), self.child.status()).await;
-            if let Some(Ok(status)) = status {
-                let stderr = self.child.stderr.take();
-                return spawn::exited(status, stderr.and_then(|pipe| OwnedFd::try_from(pipe).ok()));
-            }
+        let stderr = self.child.stderr.take().and_then(|pipe| OwnedFd::try_from(pipe).ok());
+        let mut reaping = Reaping::new(error, stderr);
+        while let Some(pause) = reaping.look(self.child.try_status().ok().flatten()) {
+            R::sleep(pause).await;
         }
         // Both fail only if it has ended and was waited for.
         let _ = self.child.kill();
         let _ = self.child.status().await;
-        error
+        reaping.reason()
     }
 }
 

@@ -128,8 +128,63 @@ fn c20_what_an_ended_child_said_is_told_at_once_and_in_part() {
         assert_eq!(status.code(), Some(3));
         assert!(stderr.ends_with("xx\n\u{fffd}\u{1b}[2J\nlast words\n"), "{}", stderr.len());
         assert!((60_000..70_000).contains(&stderr.len()), "{}", stderr.len());
-        assert!(text.ends_with("; \u{fffd}\\u{1b}[2J; last words"), "{text}");
+        assert!(text.ends_with("; \u{fffd}\\u001b[2J; last words"), "{text}");
         assert!(text.len() < 1000, "{}", text.len());
+    });
+}
+
+/// A program that ends with the status 3, and says why.
+async fn exits_with_a_reason(script: &str, words: &[&Path]) {
+    let error = error_of(shell(script, words)).await;
+    let ConnectError::Exited { status, stderr } = error else { panic!("{script}: {error:?}") };
+    assert_eq!(status.code(), Some(3), "{script}");
+    assert!(stderr.ends_with("reason\n"), "{script}: {}", stderr.len());
+}
+
+/// The helper is there until the error is: it reads a fifo that gets no writer before.
+#[test]
+fn c20_a_child_whose_helper_holds_its_socket_has_ended() {
+    tell(async {
+        let folder = tempfile::tempdir().unwrap();
+        let fifo = folder.path().join("fifo");
+        make_fifo(&fifo);
+        let script = "exec 3<&0; echo reason >&2; cat \"$1\" >/dev/null 2>&1 & exit 3";
+        exits_with_a_reason(script, &[&fifo]).await;
+        drop(within(move || File::options().write(true).open(fifo)).unwrap());
+    });
+}
+
+#[test]
+fn c20_a_child_that_says_something_on_its_socket_and_ends_has_ended() {
+    tell(exits_with_a_reason("echo oops >&0; echo reason >&2; exit 3", &[]));
+}
+
+#[test]
+fn c20_a_child_that_closes_its_end_and_ends_later_has_ended() {
+    tell(exits_with_a_reason("exec 0<&-; sleep 3; echo reason >&2; exit 3", &[]));
+}
+
+/// It is blocked until the deadline, as nothing is read before.
+#[test]
+fn c20_a_child_that_says_more_than_its_pipe_holds_has_ended() {
+    tell(async {
+        let script = "head -c 2000000 /dev/zero | tr '\\0' x >&2; echo reason >&2; exit 3";
+        let mut command = shell(script, &[]);
+        command.stderr(Stdio::piped());
+        let hasty = qmp::Builder::new().deadline(std::time::Duration::from_secs(1));
+        let error = wait!(hasty.spawn(command)).unwrap_err();
+        let ConnectError::Exited { status, stderr } = error else { panic!("{error:?}") };
+        assert_eq!(status.code(), Some(3));
+        assert!(stderr.ends_with("xxreason\n"), "{}", stderr.len());
+    });
+}
+
+/// It ends because its connection was closed.
+#[test]
+fn c20_a_child_that_is_not_a_server_and_ends_well_is_named() {
+    tell(async {
+        let error = error_of(shell("echo oops >&0; cat >/dev/null", &[])).await;
+        assert!(matches!(error, ConnectError::Ended(CloseReason::NotQmp(_))), "{error:?}");
     });
 }
 
