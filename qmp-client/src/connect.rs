@@ -69,7 +69,7 @@ mod unix;
 /// # Errors
 ///
 /// When there was no connection by the deadline, or at once when waiting would not help: what is at
-/// the path is no stream socket, the path is too long for a socket, or there is no permission.
+/// the path is not a stream socket, the path is too long for a socket, or there is no permission.
 pub fn connect_unix(path: &Path, deadline: Instant) -> Result<UnixStream, SocketError> {
     repeat(Attempts::new(Address::from(path), deadline), || try_unix(path))
 }

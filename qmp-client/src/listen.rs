@@ -16,11 +16,11 @@ use std::time::Duration;
 use rustix::io::Errno;
 use rustix::net::SocketAddrUnix;
 
-use self::lock::PathLock;
+use self::lock::FolderLock;
 use crate::address::Address;
 use crate::connect::try_unix;
 
-/// How long to wait for others that make or replace the same socket file.
+/// How long to wait for other programs that make or replace socket files in the same folder.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// A socket that listens, and never blocks. Dropped, it removes its file if it made one.
@@ -46,8 +46,8 @@ impl ListenSocket {
     /// host is this machine alone. A host's name is looked up, which blocks.
     ///
     /// A socket file at the path where nobody listens, as a killed process leaves it, is replaced. If several
-    /// programs with this library come to the same path at once, one of them listens. For that time there is
-    /// a lock next to the socket, the file `.NAME.qmp-lock`.
+    /// programs with this library listen at the same path at once, one of them succeeds: for that time each
+    /// locks the folder (`flock`). There is no lock if the folder may not be read, or if its file system has none.
     ///
     /// # Errors
     ///
@@ -153,9 +153,9 @@ impl OwnFile {
         Ok(Self { path: path.to_owned(), identity: identity(path)? })
     }
 
-    /// Without the lock the file stays: it may be another program's by the time it is removed.
+    /// It takes no lock, and so never blocks: as long as the socket listens, no program with this library replaces
+    /// its file.
     fn remove(&self) {
-        let Ok(_lock) = PathLock::acquire(&self.path, PATIENCE) else { return };
         if identity(&self.path).is_ok_and(|found| found == self.identity) {
             // It fails if a program without this library has removed it since.
             let _ = fs::remove_file(&self.path);
@@ -176,9 +176,9 @@ fn listened_at() -> io::Error {
     io::Error::new(io::ErrorKind::AddrInUse, "another program listens there")
 }
 
-/// While others look whether they may replace the file, it must not be a socket that does not listen yet.
+/// Under the lock, no other program sees a socket that is bound and does not listen yet.
 fn bind_unix(path: &Path) -> io::Result<(UnixListener, OwnFile)> {
-    let _lock = PathLock::acquire(path, PATIENCE)?;
+    let _lock = FolderLock::acquire(path, PATIENCE)?;
     let socket = match UnixListener::bind(path) {
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => {
             remove_left_behind(path)?;
@@ -192,11 +192,23 @@ fn bind_unix(path: &Path) -> io::Result<(UnixListener, OwnFile)> {
 /// Removes a socket at which no program listens any more.
 fn remove_left_behind(path: &Path) -> io::Result<()> {
     match try_unix(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            unless_gone(fs::remove_file(path))
+        }
+        // Its listener has removed it meanwhile.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !path.is_symlink() => Ok(()),
         Err(error) if Errno::from_io_error(&error) == Some(Errno::NOTSOCK) => {
-            Err(io::Error::new(io::ErrorKind::AddrInUse, "the file there is no socket"))
+            Err(io::Error::new(io::ErrorKind::AddrInUse, "the file is not a socket"))
         }
         _ => Err(listened_at()),
+    }
+}
+
+/// A file that its listener has removed meanwhile is removed.
+fn unless_gone(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        outcome => outcome,
     }
 }
 

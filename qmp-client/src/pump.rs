@@ -58,7 +58,7 @@ pub(crate) fn start_pumps(
     let error = StreamError::of_streams();
     // However it ends, the reader of the socket finds the end of the stream.
     start("qmp-pump-in", incoming, [Shutdown::Write, Shutdown::Write], &error, carry_in)?;
-    // What a failed writer has swallowed would be waited for in vain, so that ends it all.
+    // A failed write loses a command; the connection ends, because its reply cannot arrive.
     start("qmp-pump-out", theirs, [Shutdown::Read, Shutdown::Both], &error, carry_out)?;
     Ok(Opened { socket: ours.into(), descriptors: false, error })
 }

@@ -124,16 +124,37 @@ fn a_listener_whose_file_was_replaced_leaves_the_new_one() {
     assert!(is_reached(&second, &path));
 }
 
-/// A program that was killed with the lock in its hands holds nobody up.
+/// No name next to the socket's matters, whatever is there: a file, a folder, or a link.
 #[test]
-fn a_lock_that_was_left_behind_is_taken_over() {
+fn other_names_in_the_folder_disturb_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::write(folder.path().join(".file.qmp-lock"), "").unwrap();
+    fs::create_dir(folder.path().join(".folder.qmp-lock")).unwrap();
+    std::os::unix::fs::symlink("/nowhere", folder.path().join(".link.qmp-lock")).unwrap();
+    for name in ["file", "folder", "link"] {
+        let path = folder.path().join(name);
+        let socket = bind(&path).unwrap();
+        assert!(is_reached(&socket, &path));
+        assert!(bind(&path).is_none());
+    }
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}
+
+/// Another program holds the lock of the folder: a listener that ends takes none, so it does not wait.
+#[test]
+fn a_listener_that_ends_does_not_wait_for_a_lock() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("qmp.sock");
-    fs::write(folder.path().join(".qmp.sock.qmp-lock"), "").unwrap();
     let socket = bind(&path).unwrap();
-    assert!(is_reached(&socket, &path));
+    let locked = fs::File::open(folder.path()).unwrap();
+    locked.lock().unwrap();
+    assert!(bind(&folder.path().join("other.sock")).is_none());
+    let start = std::time::Instant::now();
     drop(socket);
+    assert!(start.elapsed() < std::time::Duration::from_secs(4), "{:?}", start.elapsed());
     nothing_is_left(folder.path());
+    drop(locked);
+    assert!(bind(&path).is_some());
 }
 
 #[test]
@@ -143,7 +164,7 @@ fn what_is_not_a_socket_stays() {
     fs::write(&path, "dear").unwrap();
     let error = ListenSocket::bind(&Address::from(&*path)).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::AddrInUse);
-    assert!(error.to_string().ends_with("the file there is no socket"), "{error}");
+    assert!(error.to_string().ends_with("the file is not a socket"), "{error}");
     assert_eq!(fs::read(&path).unwrap(), b"dear");
 }
 

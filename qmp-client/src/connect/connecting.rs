@@ -128,12 +128,16 @@ impl Connecting {
 
     fn not_opened(&self, error: ConnectError) -> ConnectError {
         let ConnectError::NoSocket(error) = error else { return error };
-        let cut_off = error.last().kind() == ErrorKind::TimedOut && error.tried() < SILENCE;
-        match (&self.before, self.kept_ending()) {
-            // Its backlog may be full of the connections that were to wake it.
-            (Before::Silent { evidence }, _) => self.silent(evidence),
-            (_, Some(kept_ending)) if cut_off => kept_ending,
-            _ => ConnectError::NoSocket(error.looking_for(self.dialect).tried_since(self.start)),
+        let unanswered = matches!(error.last().kind(), ErrorKind::TimedOut | ErrorKind::WouldBlock);
+        let young = error.tried() < SILENCE;
+        match self.earlier() {
+            // The backlog may be full of the connections that were to wake the server.
+            Some(silent @ ConnectError::NoCapabilities { .. }) if unanswered => silent,
+            Some(ended) if unanswered && young => ended,
+            earlier => {
+                let error = error.looking_for(self.dialect).tried_since(self.start);
+                ConnectError::NoSocket(error.after(earlier))
+            }
         }
     }
 
@@ -185,19 +189,27 @@ impl Connecting {
         self.child.is_some_and(|child| !matches!(waitid(WaitId::Pid(child), options), Ok(None)))
     }
 
-    /// Why a connection of some age is not ready at the deadline. A young one says less than those
-    /// before it.
+    /// Why a connection is not ready at the deadline. If the connection is younger than one second, returns the
+    /// earlier error.
     pub(super) fn late(&self, hub: &Hub, age: Duration) -> ConnectError {
-        let young = age < SILENCE;
-        match (&self.before, self.kept_ending()) {
-            (Before::Silent { evidence }, _) => self.silent(evidence),
-            (_, Some(kept_ending)) if young => kept_ending,
+        match self.earlier() {
+            // Its greeting is the last step that was reached.
+            Some(silent @ ConnectError::NoCapabilities { .. }) => silent,
+            Some(ended) if age < SILENCE => ended,
             _ => options::not_ready(hub, self.start),
         }
     }
 
-    fn silent(&self, evidence: &Option<Evidence>) -> ConnectError {
-        ConnectError::NoCapabilities { waited: self.start.elapsed(), evidence: evidence.clone() }
+    /// The outcome of the previous connections as an error.
+    fn earlier(&self) -> Option<ConnectError> {
+        match &self.before {
+            Before::Nothing => None,
+            Before::Ended { .. } => self.kept_ending(),
+            Before::Silent { evidence } => Some(ConnectError::NoCapabilities {
+                waited: self.start.elapsed(),
+                evidence: evidence.clone(),
+            }),
+        }
     }
 
     fn kept_ending(&self) -> Option<ConnectError> {

@@ -113,12 +113,38 @@ fn c20_a_young_connection_does_not_hide_how_others_ended() {
     assert!(matches!(cut_off, ConnectError::KeptEnding { times: 1, .. }), "{cut_off:?}");
     let missing = opened(rustix::io::Errno::NOENT.into());
     assert!(matches!(missing, ConnectError::NoSocket(_)), "{missing:?}");
+    let text = missing.to_string();
+    assert!(text.contains("no such socket: "), "{text}");
+    assert!(text.contains("; before that: the connection to unix:/run/vm.sock ended"), "{text}");
 
     // Nor does one without a greeting hide that another was greeted.
     let silent = ConnectError::NoCapabilities { waited: SILENCE, evidence: None };
     assert_eq!(connecting.again(silent).unwrap(), Duration::ZERO);
     let greeted_before = connecting.late(&hub, SILENCE);
     assert!(matches!(greeted_before, ConnectError::NoCapabilities { .. }), "{greeted_before:?}");
+}
+
+/// The last event counts: the server is silent if its backlog is full, and gone if its socket is.
+#[test]
+fn c20_a_silent_server_that_is_gone_is_told_as_gone() {
+    let mut connecting = Connecting::to(unix(), &long(), Instant::now());
+    let silent = ConnectError::NoCapabilities { waited: SILENCE, evidence: None };
+    connecting.again(silent).unwrap();
+    let mut opened = |errno: rustix::io::Errno| {
+        let error = SocketError::new(unix(), Step::Connect, SILENCE * 4, errno.into());
+        connecting.opened(Err(ConnectError::NoSocket(error))).unwrap_err()
+    };
+    for full in [rustix::io::Errno::AGAIN, rustix::io::Errno::TIMEDOUT] {
+        let error = opened(full);
+        assert!(matches!(error, ConnectError::NoCapabilities { .. }), "{error:?}");
+    }
+    for gone in [rustix::io::Errno::NOENT, rustix::io::Errno::CONNREFUSED] {
+        let error = opened(gone);
+        assert!(matches!(error, ConnectError::NoSocket(_)), "{error:?}");
+        let text = error.to_string();
+        assert!(text.contains("is QEMU running"), "{text}");
+        assert!(text.contains("; before that: the server greeted, but did not"), "{text}");
+    }
 }
 
 #[test]

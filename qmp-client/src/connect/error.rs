@@ -11,6 +11,7 @@ use rustix::io::Errno;
 use qmp_proto::Dialect;
 
 use crate::address::Address;
+use crate::connect_error::ConnectError;
 
 /// No connection to an address.
 ///
@@ -23,6 +24,7 @@ pub struct SocketError {
     tried: Duration,
     source: io::Error,
     dialect: Dialect,
+    earlier: Option<Box<ConnectError>>,
 }
 
 /// How far it came.
@@ -34,7 +36,7 @@ pub(super) enum Step {
 
 impl SocketError {
     pub(super) fn new(address: Address, step: Step, tried: Duration, source: io::Error) -> Self {
-        SocketError { address, step, tried, source, dialect: Dialect::Qmp }
+        SocketError { address, step, tried, source, dialect: Dialect::Qmp, earlier: None }
     }
 
     /// For the hint: whose socket was looked for.
@@ -48,6 +50,13 @@ impl SocketError {
     #[must_use]
     pub(crate) fn tried_since(mut self, start: Instant) -> Self {
         self.tried = start.elapsed();
+        self
+    }
+
+    /// Mentions the outcome of an earlier connection.
+    #[must_use]
+    pub(super) fn after(mut self, earlier: Option<ConnectError>) -> Self {
+        self.earlier = earlier.map(Box::new);
         self
     }
 
@@ -77,9 +86,9 @@ impl SocketError {
                 f.write_str("another client is connected, and the backlog of the socket is full")
             }
             Some(Errno::NOTSOCK) => self.write_no_socket(f),
-            Some(Errno::PROTOTYPE) => f.write_str("the socket there is no stream socket"),
+            Some(Errno::PROTOTYPE) => f.write_str("the socket is not a stream socket"),
             Some(Errno::NAMETOOLONG) => self.write_too_long(f),
-            Some(Errno::NOTTY) => f.write_str("the file there is no terminal"),
+            Some(Errno::NOTTY) => f.write_str("the file is not a terminal"),
             _ => self.write_kind(f),
         }
     }
@@ -109,7 +118,7 @@ impl SocketError {
     }
 
     fn write_no_socket(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the file there is no socket")?;
+        f.write_str("the file is not a socket")?;
         match &self.address {
             Address::Unix(path)
                 if path.metadata().is_ok_and(|it| it.file_type().is_char_device()) =>
@@ -156,7 +165,11 @@ impl SocketError {
 impl fmt::Display for SocketError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "no connection to {} in {:.1?}: ", self.address, self.tried)?;
-        self.write_hint(f)
+        self.write_hint(f)?;
+        match &self.earlier {
+            Some(earlier) => write!(f, "; before that: {earlier}"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -162,9 +162,9 @@ fn c20_what_will_not_pass_ends_at_once() {
     let file = directory.path().join("file");
     fs::write(&file, "").unwrap();
     let cases = [
-        (path, Errno::PROTOTYPE, "the socket there is no stream socket"),
-        (file.clone(), Errno::NOTSOCK, "the file there is no socket"),
-        (directory.path().to_path_buf(), Errno::NOTSOCK, "the file there is no socket"),
+        (path, Errno::PROTOTYPE, "the socket is not a stream socket"),
+        (file.clone(), Errno::NOTSOCK, "the file is not a socket"),
+        (directory.path().to_path_buf(), Errno::NOTSOCK, "the file is not a socket"),
         (file.join("q"), Errno::NOTDIR, "not a directory"),
         ("q".repeat(109).into(), Errno::NAMETOOLONG, "109 bytes are too long for a socket's path"),
     ];

@@ -136,8 +136,8 @@ impl Link {
         }
     }
 
-    /// Receives what a guest agent sent unasked, which is dropped, before a command goes out. Where somebody
-    /// receives already, it is found by him.
+    /// Receives what a guest agent sent unasked, which is dropped, before a command goes out. If another
+    /// task receives, that task drops it.
     pub(super) fn drop_what_came(&self) {
         if !self.hub.reads_first() {
             return;
@@ -150,7 +150,7 @@ impl Link {
                     let bytes = buffer.get(..length).unwrap_or(&buffer);
                     self.hub.receive(Received::Bytes(bytes));
                 }
-                // It is found again by whoever receives next.
+                // The next read reports it.
                 _ => return,
             }
         }

@@ -137,7 +137,7 @@ fn c20_where_one_may_listen() {
         drop(listener);
         assert!(path.exists());
         let file = refused(path.as_path()).await;
-        assert!(file.ends_with("the file there is no socket"), "{file}");
+        assert!(file.ends_with("the file is not a socket"), "{file}");
         refused(Address::Stdio).await;
         refused(folder.path().join("none/back.sock")).await;
     });
