@@ -128,8 +128,9 @@ impl fmt::Display for ConnectError {
             Self::NoCapabilities { waited, evidence } => write!(
                 f,
                 "the server greeted, but did not answer qmp_capabilities in {waited:.1?}{}: a \
-                 command of another monitor may keep QEMU busy, or its main loop hangs (QEMU up to \
-                 10.0.2 can hang if a client connects during its start; wait=on or `spawn` avoid that)",
+                 command of another monitor may keep QEMU busy, QEMU may be stopped (SIGSTOP), or its \
+                 main loop hangs (QEMU up to 10.0.2 can hang if a client connects during its start; \
+                 wait=on or `spawn` avoid that)",
                 Instead(evidence)
             ),
             Self::NoAgent { waited, evidence } => write!(

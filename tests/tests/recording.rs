@@ -144,7 +144,9 @@ fn c21_a_server_that_was_just_starting_is_replayed_too() {
         let quit = peer.expect("quit");
         peer.reply(&quit, "{}");
     });
-    let quit = |client: &Client| drop(client.execute(&Quit).unwrap());
+    let quit = |client: &Client| {
+        client.execute(&Quit).unwrap();
+    };
     let client = Builder::new().oob(true).record(tape.file()).from_stream(socket).unwrap();
     quit(&client);
     drop(client);
