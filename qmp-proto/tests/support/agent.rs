@@ -45,6 +45,12 @@ impl Agent {
         Self { stutters: true, ..self }
     }
 
+    /// From now on it says each answer once.
+    #[allow(dead_code, reason = "only the properties need it")]
+    pub fn stop_stuttering(&mut self) {
+        self.stutters = false;
+    }
+
     /// Takes in bytes from whoever is there.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.unread.extend(bytes);
