@@ -20,7 +20,7 @@ use crate::decode::string_length;
 use crate::quiet::Quiet;
 
 /// A string from this length on is not repeated in an error.
-const LONG: usize = 64 << 10;
+const LONG: usize = 1 << 20;
 
 /// The name by which serde_json's `RawValue` asks for a text.
 const RAW_VALUE: &str = "$serde_json::private::RawValue";

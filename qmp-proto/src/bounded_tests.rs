@@ -100,9 +100,12 @@ fn c22_an_error_repeats_no_long_string() {
         }
     }
     let long = format!("\"{}\"", "\u{7f}".repeat(LONG));
-    assert_eq!(error::<u8>(&long), "invalid type: string, expected u8 at line 1 column 65538");
+    assert_eq!(error::<u8>(&long), "invalid type: string, expected u8 at line 1 column 1048578");
     let many = format!("[{long}]");
-    assert_eq!(error::<Vec<u8>>(&many), "invalid type: string, expected u8 at line 1 column 65539");
+    assert_eq!(
+        error::<Vec<u8>>(&many),
+        "invalid type: string, expected u8 at line 1 column 1048579"
+    );
     let escapes = format!("\"{}\"", "\\\"\\\\".repeat(LONG));
     assert!(error::<bool>(&escapes).len() < 100);
     let text = error::<Choice>(&long);

@@ -116,7 +116,9 @@ fn c4_the_table_of_the_guide_is_what_is_measured() {
 fn c4_decoding_is_bounded_in_every_shape() {
     for (rows, limit) in [(&TABLES.agent, 48 << 20), (&TABLES.monitor, 400 << 20)] {
         for row in rows {
-            let copies = row.shape.contains(['…', '4']) && !row.shape.contains(",…");
+            // Short enough to be repeated in the error.
+            let repeated = row.shape.contains("less");
+            let copies = !repeated && row.shape.contains(['…', '4']) && !row.shape.contains(",…");
             let most = if copies { limit.min(2 * row.received as u64 + 1000) } else { limit };
             assert!(row.heap <= most, "{} more than {most}", row.line());
         }

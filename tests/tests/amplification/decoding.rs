@@ -113,6 +113,8 @@ impl Shapes {
     fn misfits(&mut self) {
         let text = ["\"", &"\u{7f}".repeat(LONG), "\""].concat();
         self.decode::<i64>("an error: `i64`", "`\"\\x7f…\"`", text.clone());
+        let shorter = ["\"", &"\u{7f}".repeat(LONG - 1), "\""].concat();
+        self.decode::<i64>("an error: `i64`", "`\"\\x7f…\"`, a byte less", shorter);
         let named = ["{", &text, ":[0]}"].concat();
         self.decode::<std::collections::BTreeMap<String, u8>>(
             "an error: a map of `u8`",
