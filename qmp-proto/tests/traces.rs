@@ -10,8 +10,6 @@ use serde_json::{Value, json};
 
 #[path = "traces/replay.rs"]
 mod replay;
-#[path = "traces/size.rs"]
-mod size;
 
 const TITLE: &str = "# QMP trace, version 1\n";
 

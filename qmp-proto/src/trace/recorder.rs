@@ -15,8 +15,7 @@ use crate::config::Dialect;
 /// order in which they were complete. Each direction holds at most one unfinished message of at most
 /// `max_message` bytes; what is longer is recorded in parts, as bytes.
 ///
-/// What is no JSON becomes lines of bytes, each up to a line end, the end of what may be a message, a 0xFF or
-/// the limit. A run of 0xFF is one line. The guide on memory says how large a recording can become. A message
+/// What is no JSON becomes lines of bytes, each up to a line end, a `}`, a 0xFF or the limit. A message
 /// in QEMU's own dialect, with single quotes for instance, is bytes too. Behind anything else that is no
 /// JSON the rest of the line is bytes, up to a 0xFF, whatever it looks like: it may belong to the same.
 /// A message that is broken off, by a control character or by 0xFF, does not end: nothing tells any

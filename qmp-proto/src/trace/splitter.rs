@@ -36,11 +36,6 @@ enum Place {
     Between,
     InMessage,
     InOther,
-    /// In a run of 0xFF, which is a piece.
-    InResync {
-        /// Without a resynchronisation, the bytes after the run are lost as those before.
-        lost: bool,
-    },
     /// Behind a message that was broken off: what follows may be what was meant to stand in it.
     Lost,
 }
@@ -54,8 +49,6 @@ pub(super) struct Splitter {
     scanner: Scanner,
     braces: isize,
     brackets: isize,
-    /// In what is lost, an opening brace stands in this piece.
-    opened: bool,
     /// Something else stands in this line already.
     tainted: bool,
     /// The beginning of this piece was given away already.
@@ -72,7 +65,6 @@ impl Splitter {
             scanner: Scanner::default(),
             braces: 0,
             brackets: 0,
-            opened: false,
             tainted: false,
             cut: false,
             buffer: Vec::new(),
@@ -123,15 +115,11 @@ impl Splitter {
         let rest = input.trim_ascii_start();
         self.tainted &= !input[..input.len() - rest.len()].contains(&b'\n');
         *input = rest;
-        let lost = self.place == Place::Lost;
-        self.place = match input.first() {
-            Some(&RESYNC) => Place::InResync { lost: lost && !self.resyncs },
-            Some(b'{') if !lost => Place::InMessage,
-            Some(_) if !lost => Place::InOther,
-            _ => return,
-        };
-        self.scanner = Scanner::default();
-        (self.braces, self.brackets) = (0, 0);
+        if let (Place::Between, Some(&first)) = (self.place, input.first()) {
+            self.place = if first == b'{' { Place::InMessage } else { Place::InOther };
+            self.scanner = Scanner::default();
+            (self.braces, self.brackets) = (0, 0);
+        }
     }
 
     /// What is in the buffer, and what was taken behind it.
@@ -161,38 +149,34 @@ impl Splitter {
             Place::Between => None,
             Place::InMessage => self.scan_message(chunk),
             Place::InOther => self.scan_other(chunk),
-            Place::InResync { lost } => self.scan_resync(chunk, lost),
             Place::Lost => self.scan_lost(chunk),
         }
     }
 
-    /// Up to the line's end, to a 0xFF, or to what may be a message.
+    /// Up to the line's end, or to what may be a message.
     fn scan_other(&mut self, chunk: &[u8]) -> Option<usize> {
         let at = memchr3(b'\n', b'{', RESYNC, chunk)?;
-        let line_ends = chunk[at] == b'\n';
+        let end = if chunk[at] == b'{' { at } else { self.end_at(at, chunk[at]) };
         self.place = Place::Between;
-        self.tainted = !line_ends;
-        Some(at + usize::from(line_ends))
-    }
-
-    /// Up to the run's end. One line for each 0xFF would take 18 bytes a byte.
-    fn scan_resync(&mut self, chunk: &[u8], lost: bool) -> Option<usize> {
-        let end = chunk.iter().position(|byte| *byte != RESYNC)?;
-        self.place = if lost { Place::Lost } else { Place::Between };
-        self.tainted = false;
+        self.tainted = end == at;
         Some(end)
     }
 
-    /// Up to the line's end, to a 0xFF, or to the end of what may be a message, which should not have to
-    /// wait. A closing brace alone ends no message.
+    /// Up to the line's end, or to that of what may be a message, which should not have to wait.
     fn scan_lost(&mut self, chunk: &[u8]) -> Option<usize> {
-        let opened = &mut self.opened;
-        let at = chunk.iter().position(|byte| {
-            *opened |= *byte == b'{';
-            matches!(byte, b'\n' | &RESYNC) || *byte == b'}' && *opened
-        })?;
-        *opened = false;
-        Some(at + usize::from(chunk[at] != RESYNC))
+        let at = memchr3(b'\n', b'}', RESYNC, chunk)?;
+        let end = self.end_at(at, chunk[at]);
+        if self.resyncs && chunk[at] == RESYNC {
+            self.place = Place::Between;
+            self.tainted = false;
+        }
+        Some(end)
+    }
+
+    /// Where a piece ends with this byte; a 0xFF stands alone.
+    fn end_at(&self, at: usize, byte: u8) -> usize {
+        let is_behind = at > 0 || !self.buffer.is_empty();
+        if byte == RESYNC && is_behind { at } else { at + 1 }
     }
 
     fn scan_message(&mut self, chunk: &[u8]) -> Option<usize> {
