@@ -14,6 +14,8 @@ use qmp_proto::{Config, Dialect};
 mod decoding;
 #[path = "amplification/receiving.rs"]
 mod receiving;
+#[path = "amplification/recording.rs"]
+mod recording;
 
 /// The length of a long text.
 const LONG: usize = 1 << 20;
@@ -31,12 +33,14 @@ struct Tables {
     agent: Vec<Row>,
     monitor: Vec<Row>,
     receiving: Vec<Row>,
+    recording: Vec<Row>,
 }
 
 static TABLES: LazyLock<Tables> = LazyLock::new(|| Tables {
     agent: decoding::of_an_agent(),
     monitor: decoding::of_a_monitor(),
     receiving: receiving::rows(),
+    recording: recording::rows(),
 });
 
 impl Row {
@@ -63,22 +67,28 @@ fn config(dialect: Dialect) -> Config {
     config
 }
 
-const HEADER: &str = "| type | what came | bytes received | bytes on the heap | factor |\n\
-                      |---|---|---|---|---|\n";
+const HEAP: &str = "| type | what came | bytes received | bytes on the heap | factor |\n";
+const TEXT: &str = "| dialect | what came | bytes received | bytes recorded | factor |\n";
+const RULE: &str = "|---|---|---|---|---|\n";
 
-fn rendered(rows: &[Row]) -> String {
-    rows.iter().fold(HEADER.to_owned(), |table, row| table + &row.line())
+fn rendered(header: &str, rows: &[Row]) -> String {
+    rows.iter().fold([header, RULE].concat(), |table, row| table + &row.line())
 }
 
 /// The guide with what was measured in its tables.
 fn with_tables(guide: &str) -> String {
-    let Tables { agent, monitor, receiving } = &*TABLES;
+    let Tables { agent, monitor, receiving, recording } = &*TABLES;
     let mut text = guide.to_owned();
-    for (name, rows) in [("agent", agent), ("monitor", monitor), ("receiving", receiving)] {
+    for (name, header, rows) in [
+        ("agent", HEAP, agent),
+        ("monitor", HEAP, monitor),
+        ("receiving", HEAP, receiving),
+        ("recording", TEXT, recording),
+    ] {
         let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- end of {name} -->"));
         let start = text.find(&begin).expect("its beginning") + begin.len();
         let stop = start + text[start..].find(&end).expect("its end");
-        text.replace_range(start..stop, &rendered(rows));
+        text.replace_range(start..stop, &rendered(header, rows));
     }
     text
 }
@@ -122,5 +132,12 @@ fn c4_decoding_is_bounded_in_every_shape() {
             let most = if copies { limit.min(2 * row.received as u64 + 1000) } else { limit };
             assert!(row.heap <= most, "{} more than {most}", row.line());
         }
+    }
+}
+
+#[test]
+fn c21_a_recording_is_a_small_multiple_of_the_stream() {
+    for row in &TABLES.recording {
+        assert!(row.factor() < 6.0, "{}", row.line());
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::net::UnixStream;
 
 use qmp_tests::agent::Agent;
 use qmp_tests::example::{program, run, run_with};
-use qmp_tests::scripted::Watched;
+use qmp_tests::scripted::{Server, Watched};
 
 /// Where the example has to be built first, that takes longer than a test.
 fn watched() -> Watched {
@@ -65,6 +65,25 @@ fn c23_it_says_what_went_wrong_where_nothing_is_known() {
     let (_, stderr, status) = guest_exec("unix:/", &["true"]);
     assert!(stderr.starts_with("error: "), "{stderr}");
     assert_eq!(status, 255);
+}
+
+/// A guest's words do not act on the terminal.
+#[test]
+fn c22_an_error_of_a_hostile_agent_is_shown_as_escapes() {
+    let _watched = watched();
+    let server = Server::unix(|peer| {
+        let sync = peer.expect("guest-sync-delimited");
+        peer.send(b"\xff");
+        peer.reply(&sync, &sync.arguments["id"].to_string());
+        let exec = peer.expect("guest-exec");
+        peer.fail(&exec, "\u{9b}2J", "\u{1b}]0;title\u{7}\u{202e}txt.exe");
+        peer.expect_eof();
+    });
+    let (stdout, stderr, status) = guest_exec(server.address(), &["true"]);
+    let shown =
+        "error: the program was not started: \\u009b2J: \\u001b]0;title\\u0007\\u202etxt.exe\n";
+    assert_eq!((&*stdout, &*stderr, status), ("", shown, 255));
+    server.join();
 }
 
 #[test]

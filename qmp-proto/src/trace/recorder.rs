@@ -15,6 +15,9 @@ use crate::config::Dialect;
 /// order in which they were complete. Each direction holds at most one unfinished message of at most
 /// `max_message` bytes; what is longer is recorded in parts, as bytes.
 ///
+/// A recording is a small multiple of the stream, whatever a peer sends. After 4 KiB of short lines, a line
+/// of less than twelve bytes is joined to the next one, as bytes.
+///
 /// What is no JSON becomes lines of bytes, each up to a line end, a `}`, a 0xFF or the limit. A message
 /// in QEMU's own dialect, with single quotes for instance, is bytes too. Behind anything else that is no
 /// JSON the rest of the line is bytes, up to a 0xFF, whatever it looks like: it may belong to the same.

@@ -1,5 +1,5 @@
 use super::*;
-use alloc::string::String;
+use alloc::string::{String, ToString};
 
 /// Messages as they are, the rest in `<>`.
 fn split(max: usize, pieces: &[&[u8]]) -> String {
@@ -108,6 +108,53 @@ fn c21_what_is_too_large_comes_in_parts() {
     assert_split(4, b"{{{{}{}}}}\n{}", "<{{{{> <}{}}> <}}> {}");
     assert_split(4, b"abcd{}abcdef \n{}", "<abcd> <{}> <abcd> <ef \\n> {}");
     assert_split(0, b"{}a", "<{> <}> <a>");
+}
+
+/// A flood of the shortest pieces of each kind: lines would take many times their bytes.
+#[test]
+fn c21_short_pieces_are_joined_once_there_are_too_many() {
+    let floods: [&[u8]; 10] = [
+        b"\xff",
+        b"{}",
+        b"{]",
+        b"a\n",
+        b"}",
+        b"{a}\n",
+        b"\x01",
+        b"{\x01",
+        b"{\"\x01}",
+        b"x{}\xff\n{\x01",
+    ];
+    for flood in floods {
+        let stream = flood.repeat(20_000);
+        for new in [|| Splitter::new(1 << 20), || Splitter::new(1 << 20).resynchronising()] {
+            let pieces = |chunk: usize| {
+                let (mut splitter, mut pieces) = (new(), Vec::new());
+                for mut input in stream.chunks(chunk) {
+                    while let Some(piece) = splitter.next(&mut input) {
+                        pieces.push(show(&piece));
+                    }
+                }
+                pieces.extend(splitter.finish().as_ref().map(show));
+                pieces
+            };
+            let whole = pieces(usize::MAX);
+            let most = (stream.len() + ALLOWANCE) / COST + 1;
+            assert!(whole.len() <= most, "{} of {}", whole.len(), flood.escape_ascii());
+            assert!(pieces(1) == whole && pieces(7) == whole, "{}", flood.escape_ascii());
+        }
+    }
+}
+
+/// At its end there may be no credit for a piece, so the next message may be bytes.
+#[test]
+fn c21_messages_are_messages_before_a_flood_and_soon_after_it() {
+    let message = b"{\"return\": {}, \"id\": 1}\r\n";
+    let stream = [message, &[0xFF; 50_000][..], b"\n", message, message].concat();
+    let shown = split_with(Splitter::new(1 << 20).resynchronising(), &[&stream]);
+    let message = message.trim_ascii().escape_ascii().to_string();
+    assert!(shown.starts_with(&message) && shown.ends_with(&alloc::format!(" {message}")));
+    assert_eq!(shown.matches("\\xff").count(), 50_000);
 }
 
 /// With a guest agent a 0xFF is no part of what was before.
