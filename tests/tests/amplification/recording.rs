@@ -10,8 +10,18 @@ use super::{LONG, Row};
 const AT: Duration = Duration::from_secs(1000);
 
 /// Floods of the shortest pieces of each kind, and of bytes that are escaped.
-const FLOODS: [&[u8]; 8] =
-    [b"\xff", b"\x80", b"{}", b"{]", b"}", b"a\n", b"{\x01", b"{\"return\":1}"];
+const FLOODS: [&[u8]; 10] = [
+    b"\xff",
+    b"\x80",
+    b"\x01\xff",
+    b"{}",
+    b"{]",
+    b"}",
+    b"a\n",
+    b"{\x01",
+    b"{\xff",
+    b"{\"return\":1}",
+];
 
 pub(super) fn rows() -> Vec<Row> {
     let dialects = [("guest agent", Dialect::GuestAgent), ("monitor", Dialect::Qmp)];
