@@ -68,13 +68,20 @@ pub enum ConnectError {
         evidence: Option<Evidence>,
     },
     /// The connection ended before the server was ready for commands.
-    Ended(CloseReason),
+    Ended {
+        /// How it ended.
+        reason: CloseReason,
+        /// What came before the end in place of what was expected, if anything did.
+        evidence: Option<Evidence>,
+    },
     /// Each connection to an address ended before the server was ready for commands, until the deadline.
     KeptEnding {
         /// Where the connections went.
         address: Address,
         /// How the last one ended.
         reason: CloseReason,
+        /// What came before that end in place of what was expected, if anything did.
+        evidence: Option<Evidence>,
         /// How many ended.
         times: u32,
         /// How long it was tried.
@@ -86,7 +93,7 @@ impl ConnectError {
     /// Whether the other end left before the server was ready for commands. A listener passes over
     /// whoever does that: somebody who looked whether the address is in use, or a QEMU that died.
     pub fn has_left(&self) -> bool {
-        matches!(self, Self::Ended(reason) if reason.is_by_server())
+        matches!(self, Self::Ended { reason, .. } if reason.is_by_server())
     }
 }
 
@@ -139,10 +146,12 @@ impl fmt::Display for ConnectError {
                 Instead(evidence),
                 advice(evidence.as_ref())
             ),
-            Self::Ended(reason) => {
-                write!(f, "the connection ended before the server was ready: {reason}")
-            }
-            Self::KeptEnding { address, reason, times, waited } => {
+            Self::Ended { reason, evidence } => write!(
+                f,
+                "the connection ended before the server was ready: {reason}{}",
+                Before(evidence)
+            ),
+            Self::KeptEnding { address, reason, evidence, times, waited } => {
                 let times = match times {
                     1 => "once".to_owned(),
                     times => format!("{times} times"),
@@ -150,8 +159,13 @@ impl fmt::Display for ConnectError {
                 write!(
                     f,
                     "the connection to {address} ended before the server was ready, {times} in \
-                     {waited:.1?}: {reason}; is QEMU quitting, or failing at its start?"
-                )
+                     {waited:.1?}: {reason}{}",
+                    Before(evidence)
+                )?;
+                match evidence {
+                    Some(_) => Ok(()),
+                    None => f.write_str("; is QEMU quitting, or failing at its start?"),
+                }
             }
         }
     }
@@ -164,6 +178,18 @@ impl fmt::Display for Instead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             Some(evidence) => write!(f, "; instead came {evidence}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// What came before the end.
+struct Before<'a>(&'a Option<Evidence>);
+
+impl fmt::Display for Before<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(evidence) => write!(f, "; before the end came {evidence}"),
             None => Ok(()),
         }
     }
@@ -203,7 +229,7 @@ impl error::Error for ConnectError {
             Self::Address(error) => Some(error),
             Self::NoSocket(error) => Some(error),
             Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
-            Self::Ended(reason) | Self::KeptEnding { reason, .. } => Some(reason),
+            Self::Ended { reason, .. } | Self::KeptEnding { reason, .. } => Some(reason),
             Self::Exited { .. }
             | Self::NobodyCame { .. }
             | Self::NoGreeting { .. }

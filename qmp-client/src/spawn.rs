@@ -90,7 +90,7 @@ impl Reaping {
     pub fn new(error: ConnectError, stderr: Option<impl Into<OwnedFd>>) -> Self {
         let stderr = stderr.map(|pipe| File::from(pipe.into()));
         let blocked = stderr.as_ref().is_some_and(|pipe| readable(pipe) > ROOM - LITTLE_ROOM);
-        let may_end = blocked || matches!(error, ConnectError::Ended(_));
+        let may_end = blocked || matches!(error, ConnectError::Ended { .. });
         let grace = if may_end { GRACE } else { Duration::ZERO };
         Self { error, until: Instant::now() + grace, stderr, tail: Vec::new(), status: None }
     }
@@ -116,7 +116,8 @@ impl Reaping {
     ///
     /// A program that does not speak QMP may end well because its connection was closed. Then the error says more.
     pub fn reason(self) -> ConnectError {
-        let closed_by_us = matches!(self.error, ConnectError::Ended(_)) && !self.error.has_left();
+        let closed_by_us =
+            matches!(self.error, ConnectError::Ended { .. }) && !self.error.has_left();
         match self.status {
             Some(status) if !(closed_by_us && status.success()) => {
                 let stderr = String::from_utf8_lossy(&self.tail).into_owned();

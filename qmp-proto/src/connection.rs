@@ -311,19 +311,21 @@ impl<F> Connection<F> {
         self.greeting.as_ref()
     }
 
-    /// What came in place of what this connection waits for, as long as it is not ready: the last that
-    /// could be read, or else how many bytes came. `None` if nothing did, and once it is ready.
+    /// Unexpected input before the connection was ready: the last message, or else the number of bytes. `None` if
+    /// there was none, and once the connection is ready.
     ///
-    /// Names the cause if the wait fails.
+    /// Names the cause if the wait fails, or if the connection ends before it is ready.
     pub fn evidence(&self) -> Option<Evidence> {
-        match self.phase {
-            Phase::Syncing => self.evidence_of_agent(),
-            Phase::Greeting | Phase::Negotiating => {
-                let bytes = (self.opening.undecided() + self.framer.unfinished()) as u64;
-                self.evidence.clone().or((bytes > 0).then_some(Evidence::Noise(bytes)))
-            }
-            _ => None,
+        if self.speaks_to_agent() {
+            return self.evidence_of_agent();
         }
+        let bytes = match self.phase {
+            Phase::Greeting | Phase::Negotiating => {
+                (self.opening.undecided() + self.framer.unfinished()) as u64
+            }
+            _ => 0,
+        };
+        self.evidence.clone().or((bytes > 0).then_some(Evidence::Noise(bytes)))
     }
 
     /// Which of QEMU's servers is spoken to.

@@ -107,6 +107,7 @@ impl<F> Connection<F> {
         match (reply.outcome, self.phase.after(Trigger::Accepted), self.greeting.clone()) {
             (Ok(_), Some(phase), Some(greeting)) => {
                 self.phase = phase;
+                self.evidence = None;
                 if self.negotiation.oob {
                     self.window.enable_oob();
                 }

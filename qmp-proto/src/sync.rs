@@ -166,7 +166,8 @@ impl<F> Connection<F> {
 
     /// What came in place of the session's beginning.
     pub(crate) fn evidence_of_agent(&self) -> Option<Evidence> {
-        self.sync.overheard.evidence().filter(|_| self.phase == Phase::Syncing)
+        let lasts = self.phase == Phase::Syncing || !self.told_ready;
+        self.sync.overheard.evidence().filter(|_| lasts)
     }
 
     /// The answer came, and everything before it is behind us.

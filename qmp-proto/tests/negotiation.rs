@@ -7,7 +7,8 @@ mod support;
 use std::collections::BTreeSet;
 
 use qmp_proto::{
-    CloseReason, Config, Connection, IoFailure, NotQmp, Output, Phase, Refusal, Request,
+    CloseReason, CommandError, Config, Connection, Evidence, IoFailure, NotQmp, Output, Phase,
+    Refusal, Request,
 };
 use serde_json::json;
 
@@ -206,6 +207,24 @@ fn c6_an_end_after_replies_and_events_alone_is_an_end() {
         let closed = Told::Closed(CloseReason::Eof { mid_message: false });
         assert_eq!(peer.told()[1..], [closed]);
     }
+}
+
+/// It may be the reason of an end before the connection is ready.
+#[test]
+fn c20_evidence_outlives_the_end_and_not_ready() {
+    let refused = r#"{"error": {"class": "GenericError", "desc": "too many"}}"#;
+    let evidence = Some(Evidence::Error(CommandError::generic("too many")));
+    let mut peer = Peer::new(Config::default());
+    peer.feed([GREETING, refused].concat());
+    assert_eq!(peer.connection.evidence(), evidence);
+    peer.connection.handle_eof();
+    assert_eq!(peer.connection.evidence(), evidence);
+    let mut peer = Peer::new(Config::default());
+    peer.feed([GREETING, refused].concat());
+    peer.accept();
+    assert_eq!(peer.connection.evidence(), None);
+    peer.connection.handle_eof();
+    assert_eq!(peer.connection.evidence(), None);
 }
 
 #[test]

@@ -41,7 +41,7 @@ fn c20_a_server_that_goes_away_is_no_matter_of_time() {
     ] {
         let (socket, script) = pair(script);
         let error = Builder::new().deadline(PATIENCE * 10).from_stream(socket).unwrap_err();
-        let ConnectError::Ended(reason) = &error else { panic!("{error:?}") };
+        let ConnectError::Ended { reason, .. } = &error else { panic!("{error:?}") };
         // It may go before qmp_capabilities is sent.
         let reset = CloseReason::Failed(qmp_proto::IoFailure::Reset);
         assert!([expected, reset].contains(reason), "{reason:?}");
@@ -143,7 +143,10 @@ fn c7_what_is_no_qmp_is_named_at_once() {
             peer.expect_eof();
         });
         let error = Builder::new().deadline(PATIENCE * 10).from_stream(socket).unwrap_err();
-        assert!(matches!(error, ConnectError::Ended(CloseReason::NotQmp(_))), "{error:?}");
+        assert!(
+            matches!(error, ConnectError::Ended { reason: CloseReason::NotQmp(_), .. }),
+            "{error:?}"
+        );
         assert!(error.to_string().contains(expected), "{error}");
         script.join();
     }

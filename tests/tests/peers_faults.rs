@@ -47,7 +47,7 @@ fn the_end_of_the_stream_before_the_greeting_is_an_error() {
     let (socket, script) = pair(|_| {});
     let error = from_stream(socket).unwrap_err();
     let eof = CloseReason::Eof { mid_message: false };
-    assert!(matches!(error, ConnectError::Ended(reason) if reason == eof));
+    assert!(matches!(error, ConnectError::Ended { reason, .. } if reason == eof));
     script.join();
 }
 

@@ -73,7 +73,10 @@ fn c7_telnet_is_named() {
     let Some(setup) = Setup::bare() else { return };
     let server = setup.monitor_with(Monitor::Tcp, ",telnet=on").start();
     let error = patient().connect(server.address()).unwrap_err();
-    assert!(matches!(error, ConnectError::Ended(CloseReason::NotQmp(NotQmp::Telnet))), "{error}");
+    assert!(
+        matches!(error, ConnectError::Ended { reason: CloseReason::NotQmp(NotQmp::Telnet), .. }),
+        "{error}"
+    );
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn c22_what_is_no_qmp_is_not_repeated() {
             peer.expect_eof();
         });
         let error = Builder::new().from_stream(socket).unwrap_err();
-        assert!(matches!(error, ConnectError::Ended(_)), "{error:?}");
+        assert!(matches!(error, ConnectError::Ended { .. }), "{error:?}");
         assert_discreet(&error);
         script.join();
     }

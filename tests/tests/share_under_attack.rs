@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use qmp_blocking::commands::{QueryStatus, Quit};
 use qmp_blocking::server::{self, Listener, Machine, ShareOptions, Stopper};
-use qmp_blocking::{Address, Client, CloseReason, Empty, Events};
+use qmp_blocking::{Address, Builder, Client, CloseReason, Empty, Events};
 use qmp_tests::qemu::{next_event, patient, within};
 use qmp_tests::scripted::{PATIENCE, run};
 use tempfile::TempDir;
@@ -211,11 +211,16 @@ fn clients_that_never_negotiate_keep_nobody_out() {
     let (second, _) = shared.client();
     let (third, _) = shared.client();
     assert!(idle.iter_mut().all(is_ended));
-    // All who are there have negotiated.
-    let mut fourth = shared.connect();
-    assert!(is_ended(&mut fourth));
-    let reason = shared.turned_away.recv_timeout(PATIENCE).unwrap().to_string();
-    assert_eq!(reason, "there are 3 clients, which is the limit");
+    // All clients have negotiated now.
+    let reason = "there are 3 clients, which is the limit";
+    let mut said = String::new();
+    shared.connect().read_to_string(&mut said).unwrap();
+    assert!(said.starts_with("{\"QMP\": ") && said.contains(reason), "{said}");
+    assert_eq!(shared.turned_away.recv_timeout(PATIENCE).unwrap().to_string(), reason);
+    // A client of ours tries until its deadline, and reports the reason then.
+    let hasty = Builder::new().deadline(Duration::from_millis(100));
+    let refused = hasty.connect(&shared.path).unwrap_err();
+    assert!(refused.to_string().contains(reason), "{refused}");
     for client in [&first, &second, &third] {
         client.execute(&QueryStatus).unwrap();
     }

@@ -85,7 +85,10 @@ fn c20_missing_fifos_are_named() {
 fn a_file_in_the_place_of_a_socket_is_an_error() {
     let file = tempfile::tempfile().unwrap();
     let error = Builder::new().from_stream(file).unwrap_err();
-    assert!(matches!(error, ConnectError::Ended(CloseReason::Failed(_))), "{error:?}");
+    assert!(
+        matches!(error, ConnectError::Ended { reason: CloseReason::Failed(_), .. }),
+        "{error:?}"
+    );
 }
 
 /// Reads what there is, and then fails.
@@ -112,7 +115,7 @@ fn a_reader_that_fails_ends_the_connection() {
     let reader = Failing(io::Cursor::new(said.into_bytes()), may_fail);
     let error = from_io(reader, io::sink()).unwrap_err();
     let failed = CloseReason::Failed(IoFailure::Other("other error: this reader fails".into()));
-    assert!(matches!(&error, ConnectError::Ended(reason) if *reason == failed), "{error:?}");
+    assert!(matches!(&error, ConnectError::Ended { reason, .. } if *reason == failed), "{error:?}");
     assert!(error.to_string().ends_with(": the transport failed: other error: this reader fails"));
 }
 

@@ -5,13 +5,14 @@ mod presence;
 mod served;
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use qmp_proto::CloseReason;
-use qmp_proto::server::Config;
+use qmp_client::descriptors;
+use qmp_proto::server::{Config, Connection};
+use qmp_proto::{CloseReason, CommandError};
 
 pub use self::options::ShareOptions;
 use self::presence::Presence;
@@ -38,9 +39,10 @@ use crate::{Client, lock};
 /// - A client that does not negotiate in the [`negotiation_timeout`](ShareOptions::negotiation_timeout) is
 ///   dropped.
 /// - At most [`max_clients`](ShareOptions::max_clients) are served. If one more comes, the client that has waited longest without
-///   negotiating is dropped. If all have negotiated, the connection of the new client is closed at once. A client that has
-///   negotiated is never dropped for being silent, since a client may be idle for hours. So that many
-///   silent clients keep new clients out until one of them leaves: let only trusted users reach the socket.
+///   negotiating is dropped. If all have negotiated, the new client gets a greeting and an error that names the limit, and its
+///   connection is closed. A client that has negotiated is never dropped for being silent, since a client may be idle for
+///   hours. So that many silent clients keep new clients out until one of them leaves: let only trusted users reach the
+///   socket.
 ///
 /// A `quit` of any client ends the server for all. They have 10 s to read what was sent to them.
 ///
@@ -148,13 +150,20 @@ impl Share {
     }
 
     fn serve(self: &Arc<Self>, stream: OwnedFd) -> io::Result<JoinHandle<()>> {
-        let presence = self.admit()?;
+        let presence = self.admit().inspect_err(|error| self.turn_away(&stream, error))?;
         let served = Served::new(self.clone(), stream, presence.clone());
         let thread = thread::Builder::new().name("qmp-share".to_owned()).spawn(|| served.run());
         if thread.is_err() {
             self.forget(&presence);
         }
         thread
+    }
+
+    /// Sends the greeting, and an error with the reason. A socket that does not take both at once is closed without them.
+    fn turn_away(&self, stream: &OwnedFd, reason: &io::Error) {
+        let mut connection = <Connection>::new(self.config.clone());
+        connection.turn_away(&CommandError::generic(reason.to_string()));
+        let _ = connection.transmit().map(|bytes| descriptors::send(stream.as_fd(), bytes, None));
     }
 
     /// Makes room for one more client.

@@ -31,7 +31,7 @@ use crate::sync::Arc;
 /// use qmp_proto::CloseReason;
 ///
 /// let options = Options::default();
-/// let eof = || ConnectError::Ended(CloseReason::Eof { mid_message: false });
+/// let eof = || ConnectError::Ended { reason: CloseReason::Eof { mid_message: false }, evidence: None };
 ///
 /// let mut connecting = Connecting::to("unix:/run/vm.sock".parse()?, &options, Instant::now());
 /// let pause = connecting.again(eof())?; // sleep for so long, and connect once more
@@ -64,6 +64,7 @@ enum Before {
     /// They ended, so many of them, the last one for this reason.
     Ended {
         reason: CloseReason,
+        evidence: Option<Evidence>,
         times: u32,
     },
     /// The last one was given up, as the server owed the reply to `qmp_capabilities`.
@@ -159,12 +160,12 @@ impl Connecting {
         let has_left = error.has_left();
         match error {
             error if self.address.is_none() => Err(error),
-            ConnectError::Ended(reason) if has_left => {
+            ConnectError::Ended { reason, evidence } if has_left => {
                 let times = match self.before {
                     Before::Ended { times, .. } => times.saturating_add(1),
                     _ => 1,
                 };
-                self.before = Before::Ended { reason, times };
+                self.before = Before::Ended { reason, evidence, times };
                 match self.kept_ending() {
                     Some(error) if left.is_zero() => Err(error),
                     _ => Ok(self.pauses.next(left)),
@@ -213,10 +214,11 @@ impl Connecting {
     }
 
     fn kept_ending(&self) -> Option<ConnectError> {
-        let Before::Ended { reason, times } = &self.before else { return None };
+        let Before::Ended { reason, evidence, times } = &self.before else { return None };
         Some(ConnectError::KeptEnding {
             address: self.address.clone()?,
             reason: reason.clone(),
+            evidence: evidence.clone(),
             times: *times,
             waited: self.start.elapsed(),
         })

@@ -27,7 +27,7 @@ fn long() -> Options {
 }
 
 fn ended(reason: CloseReason) -> ConnectError {
-    ConnectError::Ended(reason)
+    ConnectError::Ended { reason, evidence: None }
 }
 
 /// Greeted, and `qmp_capabilities` is sent.
@@ -61,7 +61,10 @@ fn c20_what_would_be_the_same_again_is_final() {
     ] {
         let mut connecting = Connecting::to(unix(), &long(), Instant::now());
         let error = connecting.again(ended(reason.clone())).unwrap_err();
-        assert!(matches!(&error, ConnectError::Ended(same) if *same == reason), "{error:?}");
+        assert!(
+            matches!(&error, ConnectError::Ended { reason: same, .. } if *same == reason),
+            "{error:?}"
+        );
     }
 }
 
@@ -74,7 +77,7 @@ fn c20_what_cannot_be_connected_to_again_is_not() {
         Connecting::to(Address::Fd(3), &long(), start),
     ];
     for mut connecting in once {
-        assert!(matches!(connecting.again(ended(EOF)), Err(ConnectError::Ended(_))));
+        assert!(matches!(connecting.again(ended(EOF)), Err(ConnectError::Ended { .. })));
         let silent = ConnectError::NoCapabilities { waited: Duration::ZERO, evidence: None };
         assert!(matches!(connecting.again(silent), Err(ConnectError::NoCapabilities { .. })));
     }

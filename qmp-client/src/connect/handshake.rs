@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
-use qmp_proto::{CloseReason, Greeting};
+use qmp_proto::{CloseReason, Connection, Greeting};
 
 use super::Connecting;
 use super::redial::Redial;
@@ -73,7 +73,10 @@ impl<'a> Handshake<'a> {
     /// Why this connection did not become ready. [`Connecting::again`] tells whether to try another.
     pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Option<Greeting>, ConnectError>> {
         match self.ready.poll(waker) {
-            Poll::Ready(ready) => Poll::Ready(ready.map_err(ConnectError::Ended)),
+            Poll::Ready(ready) => Poll::Ready(ready.map_err(|reason| {
+                let evidence = self.hub.inspect(Connection::evidence);
+                ConnectError::Ended { reason, evidence }
+            })),
             Poll::Pending => match self.look() {
                 Ok(()) => Poll::Pending,
                 Err(error) => Poll::Ready(Err(error)),

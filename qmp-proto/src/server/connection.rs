@@ -26,7 +26,7 @@ use crate::wire::Wire;
 ///   [`handle_failure`](Self::handle_failure);
 /// - to the application: [`poll_output`](Self::poll_output), until it gives `None`;
 /// - from the application: [`respond`](Self::respond), [`event`](Self::event),
-///   [`close`](Self::close);
+///   [`close`](Self::close), [`turn_away`](Self::turn_away);
 /// - to the transport: [`transmit`](Self::transmit), then [`advance`](Self::advance). The first
 ///   thing to send, the greeting, is there from the start.
 ///
@@ -182,6 +182,15 @@ impl<F> Connection<F> {
     /// writes gets an error otherwise, and over TCP it loses the last reply.
     pub fn close(&mut self) {
         self.leave(CloseReason::Requested);
+    }
+
+    /// Ends the connection in the same way, with an error that no command has caused: a client that cannot be
+    /// served, for instance because there are too many, learns the reason.
+    pub fn turn_away(&mut self, reason: &CommandError) {
+        if self.is_open() {
+            self.refuse(reason, None);
+            self.close();
+        }
     }
 
     /// What to send now; `None` if nothing.

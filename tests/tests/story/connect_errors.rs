@@ -103,6 +103,22 @@ fn c20_no_capabilities() {
 }
 
 #[test]
+fn c20_an_error_before_the_end_is_reported() {
+    tell(async {
+        let error = error_of(PATIENCE, GREETING, |peer| {
+            peer.expect("qmp_capabilities");
+            peer.send(r#"{"error": {"class": "GenericError", "desc": "too many"}}"#);
+        });
+        let error = error.await;
+        let ConnectError::Ended { reason, evidence } = &error else { panic!("{error:?}") };
+        assert_eq!(*reason, CloseReason::Eof { mid_message: false });
+        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("too many"))));
+        let text = error.to_string();
+        assert!(text.ends_with("; before the end came the error GenericError: too many"), "{text}");
+    });
+}
+
+#[test]
 fn c20_a_refused_negotiation_is_told_in_the_servers_words() {
     tell(async {
         let error = error_of(PATIENCE, GREETING, |peer| {
@@ -123,7 +139,10 @@ fn c20_a_server_that_goes_away_is_no_matter_of_time() {
         let patient = Builder::new().deadline(Duration::MAX);
         let error = wait!(patient.from_stream(socket)).unwrap_err();
         let ended = CloseReason::Eof { mid_message: true };
-        assert!(matches!(&error, ConnectError::Ended(reason) if *reason == ended), "{error:?}");
+        assert!(
+            matches!(&error, ConnectError::Ended { reason, .. } if *reason == ended),
+            "{error:?}"
+        );
         script.join();
     });
 }
@@ -138,7 +157,9 @@ fn c7_what_is_no_qmp_is_named_at_once() {
         });
         let patient = Builder::new().deadline(Duration::MAX);
         let error = wait!(patient.from_stream(socket)).unwrap_err();
-        let ConnectError::Ended(CloseReason::NotQmp(what)) = error else { panic!("{error:?}") };
+        let ConnectError::Ended { reason: CloseReason::NotQmp(what), .. } = error else {
+            panic!("{error:?}")
+        };
         assert_eq!(what, NotQmp::HumanMonitor);
         script.join();
     });

@@ -76,7 +76,7 @@ async fn session(server: &Server) -> Result<Raw, String> {
     // It may be reset before it is there.
     let stream = TcpStream::connect(address).map_err(|error| error.to_string())?;
     let client = wait!(builder.from_stream(stream)).map_err(|error| match error {
-        ConnectError::Ended(reason) => reason.to_string(),
+        ConnectError::Ended { reason, .. } => reason.to_string(),
         other => panic!("{other:?}"),
     })?;
     let events = client.events();

@@ -223,7 +223,9 @@ fn c20_one_that_waits_in_vain_says_why_and_leaves_qemu_as_it_was() {
         wait!(next.execute(&QueryStatus)).unwrap();
 
         let error = wait!(patient().connect(human)).unwrap_err();
-        let ConnectError::Ended(CloseReason::NotQmp(what)) = error else { panic!("{error}") };
+        let ConnectError::Ended { reason: CloseReason::NotQmp(what), .. } = error else {
+            panic!("{error}")
+        };
         assert_eq!(what, NotQmp::HumanMonitor);
     });
 }

@@ -184,7 +184,10 @@ fn c20_a_child_that_says_more_than_its_pipe_holds_has_ended() {
 fn c20_a_child_that_is_not_a_server_and_ends_well_is_named() {
     tell(async {
         let error = error_of(shell("echo oops >&0; cat >/dev/null", &[])).await;
-        assert!(matches!(error, ConnectError::Ended(CloseReason::NotQmp(_))), "{error:?}");
+        assert!(
+            matches!(error, ConnectError::Ended { reason: CloseReason::NotQmp(_), .. }),
+            "{error:?}"
+        );
     });
 }
 
@@ -209,7 +212,9 @@ fn c20_a_child_that_closes_its_end_and_stays_has_not_exited() {
         });
         let writer = within(move || File::options().write(true).open(fifo)).unwrap();
         let error = finish(failing).await;
-        let ConnectError::Ended(CloseReason::Eof { .. }) = error else { panic!("{error:?}") };
+        let ConnectError::Ended { reason: CloseReason::Eof { .. }, .. } = error else {
+            panic!("{error:?}")
+        };
         let gone = std::io::Write::write(&mut &writer, b"?").unwrap_err();
         assert_eq!(gone.kind(), ErrorKind::BrokenPipe);
     });

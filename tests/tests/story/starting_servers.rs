@@ -283,7 +283,7 @@ fn c7_what_is_not_qmp_is_not_tried_again() {
         });
         let patient = Builder::new().deadline(Duration::MAX);
         let error = wait!(patient.connect(server.address())).unwrap_err();
-        let ConnectError::Ended(reason) = &error else { panic!("{error:?}") };
+        let ConnectError::Ended { reason, .. } = &error else { panic!("{error:?}") };
         assert_eq!(*reason, CloseReason::NotQmp(NotQmp::Ssh));
         server.join();
     });
