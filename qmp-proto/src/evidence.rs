@@ -11,6 +11,7 @@ use memchr::memchr2;
 use crate::error::CommandError;
 use crate::framer::Framer;
 use crate::message::Message;
+use crate::raw::Raw;
 
 /// With this error an agent answers the 0xFF with which a session begins, so it says least.
 const PARSE_ERROR: &str = "JSON parse error";
@@ -44,10 +45,14 @@ impl Evidence {
         match message {
             Message::Greeting(_) => Self::Greeting,
             Message::Event(_) => Self::Event,
-            Message::Reply(reply) => match &reply.outcome {
-                Ok(_) => Self::Reply,
-                Err(error) => Self::Error(error.shortened()),
-            },
+            Message::Reply(reply) => Self::of_reply(&reply.outcome),
+        }
+    }
+
+    pub(crate) fn of_reply(outcome: &Result<Raw, CommandError>) -> Self {
+        match outcome {
+            Ok(_) => Self::Reply,
+            Err(error) => Self::Error(error.shortened()),
         }
     }
 

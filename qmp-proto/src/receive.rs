@@ -57,7 +57,6 @@ impl<F> Connection<F> {
 
     /// Each outcome is in the table of [`Phase`].
     fn handle_message(&mut self, message: Message) {
-        self.note_evidence(&message);
         match message {
             Message::Greeting(greeting) => self.negotiate(greeting),
             Message::Reply(reply) => match self.phase {
@@ -67,23 +66,12 @@ impl<F> Connection<F> {
                 _ => self.handle_reply(reply),
             },
             // QEMU may send events before the greeting.
-            Message::Event(event) => self.handle_event(event),
-        }
-    }
-
-    /// Before the greeting anything else is evidence, and before the reply to `qmp_capabilities` an error.
-    fn note_evidence(&mut self, message: &Message) {
-        let is_it = match message {
-            Message::Greeting(_) => false,
-            Message::Event(_) => self.phase == Phase::Greeting,
-            Message::Reply(reply) => match self.phase {
-                Phase::Greeting => true,
-                Phase::Negotiating => reply.outcome.is_err(),
-                _ => false,
-            },
-        };
-        if is_it {
-            Evidence::keep(&mut self.evidence, Evidence::of(message));
+            Message::Event(event) => {
+                if self.phase == Phase::Greeting {
+                    Evidence::keep(&mut self.evidence, Evidence::Event);
+                }
+                self.handle_event(event);
+            }
         }
     }
 
@@ -186,6 +174,15 @@ impl<F> Connection<F> {
 
     pub(crate) fn stray(&mut self, reply: Reply) {
         self.strays += 1;
+        // In place of the greeting any reply is evidence, in place of that to `qmp_capabilities` an error is.
+        let is_evidence = match self.phase {
+            Phase::Greeting => true,
+            Phase::Negotiating => reply.outcome.is_err(),
+            _ => false,
+        };
+        if is_evidence {
+            Evidence::keep(&mut self.evidence, Evidence::of_reply(&reply.outcome));
+        }
         let id = match reply.id {
             ReplyId::Absent => None,
             ReplyId::Number(number) => Some(Raw::from_number(number)),

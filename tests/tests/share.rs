@@ -198,7 +198,9 @@ fn without_descriptors_it_turns_clients_away_and_goes_on() {
     share.limit_descriptors(1);
     let mut turned_away = UnixStream::connect(&socket).unwrap();
     turned_away.set_read_timeout(Some(PATIENCE)).unwrap();
-    assert_eq!(turned_away.read(&mut [0]).unwrap_or(0), 0);
+    let mut said = String::new();
+    turned_away.read_to_string(&mut said).unwrap();
+    assert!(said.contains("Too many open files"), "{said}");
     first.execute(&QueryStatus).unwrap();
 
     // This one has to wait, until the first has left.
