@@ -12,9 +12,11 @@ use std::task::Poll;
 use std::thread;
 use std::time::Instant;
 
-use qmp_client::connect::{Connecting, Handshake, Opened, connect_tcp, connect_unix, open};
-use qmp_client::listen::ListenSocket;
-use qmp_client::{Address, ConnectError, Options, pump, spawn};
+use qmp_client::connect::listen::ListenSocket;
+use qmp_client::connect::{
+    Connecting, Handshake, Opened, bridge, connect_tcp, connect_unix, open, spawn,
+};
+use qmp_client::{Address, ConnectError, Options};
 use qmp_proto::{Dialect, Greeting};
 
 use crate::background;
@@ -224,7 +226,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<Client, ConnectError> {
-        let opened = pump::socket_for(reader, writer)?;
+        let opened = bridge::socket_for(reader, writer)?;
         self.begin_once(opened, Instant::now(), |_| ()).map(|(client, ())| client)
     }
 
@@ -238,7 +240,7 @@ impl Builder {
         reader: impl Read + Send + 'static,
         writer: impl Write + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
-        let opened = pump::socket_for(reader, writer)?;
+        let opened = bridge::socket_for(reader, writer)?;
         self.begin_once(opened, Instant::now(), |line| self.events(line))
     }
 

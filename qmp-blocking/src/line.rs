@@ -9,7 +9,7 @@ use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use qmp_client::connect::Opened;
-use qmp_client::pump::StreamError;
+use qmp_client::connect::bridge::StreamError;
 use qmp_client::{Error, Flushed, Hub, Pending, Received, descriptors};
 use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};

@@ -4,7 +4,7 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::time::{Duration, Instant};
 
-use qmp_client::listen::ListenSocket;
+use qmp_client::connect::listen::ListenSocket;
 use qmp_client::{Address, ConnectError};
 use rustix::event::{PollFd, PollFlags};
 
