@@ -22,15 +22,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+// Where clients come from (`listener`), one client's connection (`session`, `receive`), and what may be behind it: a machine,
+// another server (`relay`, `share`), a recording (`replay`).
 mod listener;
-mod machine;
+mod session;
 mod receive;
+mod machine;
 #[cfg(feature = "trace")]
 mod relay;
+mod share;
 #[cfg(feature = "trace")]
 mod replay;
-mod session;
-mod share;
 
 pub use listener::{Listener, Stopper};
 pub use machine::{Server, connect_machine};

@@ -16,19 +16,19 @@
 //! What is different with tasks stands in `qmp_client::asynchronous::guide`; event loops of one's own, and fuzzing, in
 //! [`qmp_proto::guide`]. The code on these pages runs as tests.
 
-#[doc = include_str!("guide/connecting.md")]
+#[doc = include_str!("connecting.md")]
 pub mod connecting {}
-#[doc = include_str!("guide/descriptors.md")]
+#[doc = include_str!("descriptors.md")]
 pub mod descriptors {}
-#[doc = include_str!("guide/events.md")]
+#[doc = include_str!("events.md")]
 pub mod events {}
-#[doc = include_str!("guide/from_qapi.md")]
+#[doc = include_str!("from_qapi.md")]
 pub mod from_qapi {}
-#[doc = include_str!("guide/from_qemu_qmp.md")]
+#[doc = include_str!("from_qemu_qmp.md")]
 pub mod from_qemu_qmp {}
-#[doc = include_str!("guide/out_of_band.md")]
+#[doc = include_str!("out_of_band.md")]
 pub mod out_of_band {}
-#[doc = include_str!("guide/testing.md")]
+#[doc = include_str!("testing.md")]
 pub mod testing {}
-#[doc = include_str!("guide/timeouts.md")]
+#[doc = include_str!("timeouts.md")]
 pub mod timeouts {}

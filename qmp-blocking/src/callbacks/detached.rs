@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
-use crate::line::Line;
+use crate::io::Line;
+use crate::io::turns::Successor;
 use crate::lock;
-use crate::turns::Successor;
 
 /// When which command's time is over.
 #[derive(Debug, Default)]

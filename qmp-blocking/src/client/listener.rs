@@ -8,10 +8,10 @@ use qmp_client::connect::listen::ListenSocket;
 use qmp_client::{Address, ConnectError};
 use rustix::event::{PollFd, PollFlags};
 
-use crate::builder::Builder;
+use crate::client::builder::Builder;
+use crate::client::events::Events;
 use crate::client::{Client, deadline};
-use crate::event_iterator::Events;
-use crate::nudge::poll;
+use crate::io::notifier::poll;
 
 /// Listens for QEMU, which connects to us: `-qmp unix:/run/vm.sock,server=off`.
 ///

@@ -1,8 +1,11 @@
 //! One server for many clients.
+//!
+//! `options` has the limits. `served` is one client and the thread that serves it, and `presence` is a client as others
+//! see it.
 
 mod options;
-mod presence;
 mod served;
+mod presence;
 
 use std::io;
 use std::os::fd::OwnedFd;

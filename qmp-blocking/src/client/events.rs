@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use qmp_client::{Lagged, Subscription};
 use qmp_proto::Event;
 
-use crate::line::{Line, Progress};
+use crate::io::{Line, Progress};
 
 /// All events since the subscription, in order; it ends with the connection.
 ///

@@ -1,4 +1,11 @@
 //! One connection: the hub that callers share, and the socket behind it.
+//!
+//! This file waits, reads and sends. `turns` decides which thread reads, `background` is the thread that reads while no
+//! caller waits, and `notifier` wakes a thread that waits at a socket.
+
+pub(crate) mod turns;
+pub(crate) mod background;
+pub(crate) mod notifier;
 
 use std::cell::OnceCell;
 use std::io;
@@ -16,8 +23,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
 use crate::callbacks::Deadlines;
-use crate::nudge::{Nudge, poll};
-use crate::turns::{self, ReadBuffer, Successor, Turns};
+use crate::io::notifier::{Nudge, poll};
+use crate::io::turns::{ReadBuffer, Successor, Turns};
 
 /// How much longer than asked for a read may wait before the kernel is told anew.
 const SLACK: Duration = Duration::from_millis(1);
@@ -378,5 +385,4 @@ fn this_threads_waker() -> Waker {
 }
 
 #[cfg(test)]
-#[path = "line_tests.rs"]
 mod tests;

@@ -1,12 +1,20 @@
-//! The handle through which any number of threads use one connection.
+//! What programs hold: the handle, in this file, through which any number of threads use one connection.
+//!
+//! `builder`, `listener` and `scope` make it, and `weak` is a handle that does not count. `pending` has commands that are
+//! started now and waited for later; `events` is a subscriber's iterator, and `offered` has the server's commands.
+//! `callbacks` registers callbacks, and `guest` runs programs in the guest.
 
+pub(crate) mod builder;
+pub(crate) mod listener;
+pub(crate) mod scope;
+mod weak;
+mod pending;
+pub(crate) mod events;
+mod offered;
 #[cfg(feature = "callbacks")]
 mod callbacks;
 #[cfg(feature = "guest-exec")]
 mod guest;
-mod offered;
-mod pending;
-mod weak;
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -20,8 +28,8 @@ use serde::Serialize;
 pub(crate) use self::offered::Check;
 use self::offered::Offered;
 use crate::callbacks::{Callbacks, Idle};
-use crate::event_iterator::Events;
-use crate::line::{Line, Progress};
+use crate::client::events::Events;
+use crate::io::{Line, Progress};
 
 pub use self::pending::Pending;
 pub use self::weak::WeakClient;

@@ -4,12 +4,15 @@
 //!
 //! A callback runs with no lock of ours held. Locks are taken in this order: these callbacks', one
 //! registration's, its queue's.
+//!
+//! `registration` has a callback of events, `submission` a command's; both are waits in `detached`. `pool` has the threads
+//! that run them, and `panics` decides what a panic does.
 
-mod panics;
-mod pool;
 mod registration;
 mod submission;
-mod unattended;
+mod detached;
+mod pool;
+mod panics;
 
 use std::collections::BTreeMap;
 use std::process;
@@ -19,13 +22,13 @@ use std::task::{Poll, Waker, ready};
 use qmp_client::{Error, Subscription, Wait};
 use qmp_proto::{CloseReason, Event, Refusal};
 
-use crate::line::Line;
+use crate::io::Line;
 use crate::lock;
 
+pub(crate) use detached::Deadlines;
 pub use panics::OnPanic;
 pub use pool::{Job, Pool};
 pub use registration::Registration;
-pub(crate) use unattended::Deadlines;
 
 use registration::Registered;
 
@@ -198,5 +201,4 @@ pub(crate) fn is_inside() -> bool {
 }
 
 #[cfg(test)]
-#[path = "callbacks_tests.rs"]
 mod tests;

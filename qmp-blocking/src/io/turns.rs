@@ -222,5 +222,4 @@ pub(crate) fn park(deadline: Option<Instant>) {
 }
 
 #[cfg(test)]
-#[path = "turns_tests.rs"]
 mod tests;

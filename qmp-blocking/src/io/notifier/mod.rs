@@ -1,4 +1,9 @@
-//! Waking a thread that waits at a socket.
+//! Waking a thread that waits at a socket: by `eventfd` on Linux, by `socketpair` on any Unix.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod eventfd;
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+mod socketpair;
 
 use std::io;
 use std::os::fd::OwnedFd;
@@ -7,12 +12,9 @@ use std::time::Duration;
 use rustix::event::{PollFd, PollFlags, Timespec};
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-mod bell;
+use self::eventfd::Bell;
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-#[path = "nudge/bell_of_sockets.rs"]
-mod bell;
-
-use self::bell::Bell;
+use self::socketpair::Bell;
 
 /// Wakes the one thread that waits in [`wait_at`](Self::wait_at), now or when it next comes there.
 #[derive(Debug)]

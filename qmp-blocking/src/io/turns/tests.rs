@@ -5,7 +5,7 @@ use std::os::unix::net::UnixStream;
 use qmp_client::Hub;
 use qmp_proto::Config;
 
-use crate::line::{Line, Progress};
+use crate::io::{Line, Progress};
 
 const LONG: Duration = Duration::from_secs(10);
 

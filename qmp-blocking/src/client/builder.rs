@@ -19,12 +19,12 @@ use qmp_client::connect::{
 use qmp_client::{Address, ConnectError, Options};
 use qmp_proto::{Dialect, Greeting};
 
-use crate::background;
 use crate::callbacks::{CallbackOptions, Callbacks};
+use crate::client::events::Events;
+use crate::client::listener::Listener;
 use crate::client::{Check, Client};
-use crate::event_iterator::Events;
-use crate::line::{Line, Progress};
-use crate::listener::Listener;
+use crate::io::background;
+use crate::io::{Line, Progress};
 
 /// The options of a connection. [`connect`](crate::connect) and its kin take the defaults.
 ///

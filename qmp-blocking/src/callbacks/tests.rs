@@ -8,7 +8,7 @@ use super::*;
 use qmp_client::{EventLimits, Hub};
 use qmp_proto::Config;
 
-use crate::turns::{Look, Successor};
+use crate::io::turns::{Look, Successor};
 
 const LONG: Duration = Duration::from_secs(10);
 

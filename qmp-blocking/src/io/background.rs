@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crate::line::Line;
-use crate::turns::Look;
+use crate::io::Line;
+use crate::io::turns::Look;
 
 /// How long no caller must have read before the background thread does, unless there is an unattended wait.
 const GRACE: Duration = Duration::from_millis(1);
