@@ -2,7 +2,7 @@
 //!
 //! The fuzz targets under `fuzz` call these with what libFuzzer makes up, and `tests/corpus.rs` calls
 //! them with all that is checked in there. What is about private parts stands beside them, in
-//! `qmp-proto/src/*_properties.rs`.
+//! `qmp-proto/src/codec/framer/properties.rs` and `qmp-proto/src/codec/message/properties.rs`.
 #![forbid(unsafe_code)]
 #![allow(missing_docs, unreachable_pub, reason = "a test")]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test")]
@@ -22,11 +22,11 @@ pub mod trace;
 
 /// The connection and its peer, played by hand, as in the tests of qmp-proto.
 #[allow(dead_code, reason = "its tests use more of it")]
-#[path = "../../qmp-proto/tests/support/peer.rs"]
+#[path = "../../../qmp-proto/tests/support/peer.rs"]
 mod peer;
 
 /// A guest agent, as in the tests of qmp-proto.
-#[path = "../../qmp-proto/tests/support/agent.rs"]
+#[path = "../../../qmp-proto/tests/support/agent.rs"]
 mod guest_agent;
 
 /// Panics where something does not hold.

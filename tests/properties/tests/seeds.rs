@@ -36,7 +36,7 @@ fn the_seeds_of_pair_are_what_they_are_called() {
 }
 
 fn check<P: for<'a> Arbitrary<'a> + Debug>(target: &str, seeds: Vec<(&str, P)>) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus").join(target);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
     for (name, program) in seeds {
         let path = folder.join(name);
         let wanted = format!("{program:?}");

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use qmp_properties::TARGETS;
 
 fn fuzz() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz")
 }
 
 fn entries(folder: &Path) -> Vec<PathBuf> {
