@@ -64,7 +64,7 @@
 //! ```
 
 // One line of a trace (`entry`, `escape`), a whole trace (`document`), streams cut into lines (`splitter`, `recorder`),
-// secrets (`redaction`), JSON tokens, and a trace as a server (`replay`).
+// secrets (`redaction`), JSON tokens (`tokens`), and a trace as a server (`replay`).
 mod entry;
 mod escape;
 mod document;

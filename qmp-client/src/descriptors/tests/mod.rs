@@ -1,3 +1,5 @@
+//! Descriptors that are sent. `inherited` has the tests of those that this process was started with.
+
 use std::io::{ErrorKind, IoSliceMut, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};

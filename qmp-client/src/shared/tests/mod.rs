@@ -1,3 +1,5 @@
+//! The shared state, with the test in the server's place. `agent` has the tests of guest agents.
+
 mod agent;
 
 use super::*;
