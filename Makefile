@@ -4,7 +4,7 @@
 # Debian keeps qemu-ga in /usr/sbin, which an ordinary user's PATH leaves out.
 export PATH := $(PATH):/usr/sbin:/sbin
 
-NO_STD = cargo build --manifest-path no-std-check/Cargo.toml
+NO_STD = cargo build --manifest-path tests/no-std/Cargo.toml
 
 # How long each fuzz target runs.
 SECONDS = 60
@@ -53,7 +53,7 @@ shuttle:
 
 lint:
 	cargo fmt --all --check
-	cargo fmt --manifest-path no-std-check/Cargo.toml --check
+	cargo fmt --manifest-path tests/no-std/Cargo.toml --check
 	cargo fmt --manifest-path fuzz/Cargo.toml --check
 	cargo fmt --manifest-path bench/Cargo.toml --all --check
 	cargo clippy --workspace --all-targets --all-features -- -D warnings
@@ -63,7 +63,7 @@ lint:
 # qmp-proto without std, in the versions that the workspace's lock file names. The second build is the check's own test:
 # the feature `deep` brings std in, so there the build has to fail, and for that reason.
 no-std:
-	cp Cargo.lock no-std-check/Cargo.lock
+	cp Cargo.lock tests/no-std/Cargo.lock
 	$(NO_STD)
 	@if out=$$($(NO_STD) --features deep 2>&1) || ! printf '%s\n' "$$out" | grep -q 'duplicate lang item'; then \
 		printf '%s\n' "$$out" "With the feature deep the build had to fail on a duplicate lang item, and did not." >&2; exit 1; \

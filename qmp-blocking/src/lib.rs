@@ -59,25 +59,17 @@
 
 #![forbid(unsafe_code)]
 
-mod background;
-mod builder;
+mod client;
+mod io;
 #[cfg(feature = "callbacks")]
 mod callbacks;
 #[cfg(not(feature = "callbacks"))]
-#[path = "no_callbacks.rs"]
-mod callbacks;
-mod client;
-mod event_iterator;
-pub mod guide;
-mod line;
-mod listener;
-mod nudge;
-#[doc = include_str!("predecessor.md")]
-pub mod predecessor {}
-mod scope;
+mod no_callbacks;
 #[cfg(feature = "server")]
 pub mod server;
-mod turns;
+pub mod guide;
+#[doc = include_str!("guide/from_qmp_client.md")]
+pub mod predecessor {}
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
@@ -85,14 +77,17 @@ use std::path::Path;
 use std::process::{Child, Command as Program};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use builder::Builder;
+#[cfg(not(feature = "callbacks"))]
+use no_callbacks as callbacks;
+
 #[cfg(feature = "callbacks")]
 pub use callbacks::{Job, OnPanic, Pool, Registration};
+pub use client::builder::Builder;
+pub use client::events::Events;
+pub use client::listener::Listener;
+pub use client::scope::scope;
 pub use client::{Client, Pending, WeakClient};
-pub use event_iterator::Events;
-pub use listener::Listener;
 pub use qmp_client::names::*;
-pub use scope::scope;
 
 /// Child processes: the standard library's.
 pub mod process {

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use qmp_client::{Error, Wait};
 
-use crate::line::Line;
+use crate::io::Line;
 
 #[derive(Clone, Debug, Default)]
 pub(crate) struct CallbackOptions;

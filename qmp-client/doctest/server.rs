@@ -36,12 +36,12 @@ fn server() -> std::os::unix::net::UnixStream {
 
 enum Threads {}
 
-impl qmp_client::tasks::Runtime for Threads {
-    fn spawn(driver: qmp_client::tasks::Driver) {
+impl qmp_client::asynchronous::Runtime for Threads {
+    fn spawn(driver: qmp_client::asynchronous::Driver) {
         std::thread::spawn(|| async_io::block_on(driver));
     }
 
-    fn sleep(time: std::time::Duration) -> qmp_client::tasks::Sleep {
+    fn sleep(time: std::time::Duration) -> qmp_client::asynchronous::Sleep {
         Box::pin(async move {
             async_io::Timer::after(time).await;
         })

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use qmp_client::Address;
-use qmp_client::tasks::{Driver, Runtime, Sleep};
+use qmp_client::asynchronous::{Driver, Runtime, Sleep};
 use qmp_proto::commands::{Cont, QueryStatus, Stop};
 use qmp_proto::printable;
 use tokio::net::UnixStream;
@@ -38,7 +38,7 @@ impl Runtime for Tokio {
 
 /// Other adapters have `connect` and its kin from `qmp_client::adapter!`. Those would work here too,
 /// over smol's reactor; this takes tokio's own socket instead.
-type Builder = qmp_client::tasks::Builder<Tokio>;
+type Builder = qmp_client::asynchronous::Builder<Tokio>;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {

@@ -8,10 +8,10 @@
 //! - [`Subscription`]: one subscriber's bounded queue of events;
 //! - [`Address`]: where a monitor listens, in QEMU's own words;
 //! - [`Recording`]: the messages of a connection, written down as they go by;
-//! - [`connect`], [`listen`], [`spawn`] and [`descriptors`]: opening sockets under a deadline, or
+//! - [`connect`], [`listen`](connect::listen), [`spawn`](connect::spawn) and [`descriptors`]: opening sockets under a deadline, or
 //!   waiting for others to connect, starting QEMU, and sending descriptors;
-//! - [`guest`]: a program in the guest, from its start to its output, and [`base64`];
-//! - `tasks` (with the feature `async`): the client for tasks, whatever runs them.
+//! - [`guest`]: a program in the guest, from its start to its output, and [`base64`](guest::base64);
+//! - `asynchronous` (with the feature `async`): the client for tasks, whatever runs them.
 //!
 //! # Features
 //!
@@ -20,7 +20,7 @@
 //! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`. Without it, no connection is opened to
 //!   them.
 //! - `trace`: recordings, and `qmp_proto::trace`.
-//! - `guest-exec`: [`guest`] and [`base64`].
+//! - `guest-exec`: [`guest`] and [`base64`](guest::base64).
 //!
 //! Off by default:
 //!
@@ -33,46 +33,35 @@
 #![forbid(unsafe_code)]
 
 pub mod address;
-#[cfg(feature = "guest-exec")]
-pub mod base64;
 pub mod connect;
-mod connect_error;
+mod shared;
+#[cfg(feature = "trace")]
+mod recording;
+#[cfg(not(feature = "trace"))]
+mod no_recording;
 pub mod descriptors;
-mod error;
-mod events;
 #[cfg(feature = "guest-exec")]
 pub mod guest;
-mod hub;
-pub mod listen;
-pub mod options;
-mod pending;
-pub mod pump;
-pub mod spawn;
-mod sync;
-#[cfg(feature = "trace")]
-mod tap;
-#[cfg(not(feature = "trace"))]
-#[path = "no_tap.rs"]
-mod tap;
 #[cfg(feature = "async")]
-pub mod tasks;
-#[cfg(test)]
-mod testing;
-mod waiting;
-mod watch;
+pub mod asynchronous;
+pub mod options;
+mod error;
+
+#[cfg(not(feature = "trace"))]
+use no_recording as recording;
 
 pub use address::Address;
-pub use connect_error::ConnectError;
+pub use connect::error::ConnectError;
 pub use error::Error;
-pub use events::{EventLimits, Lagged, Subscription};
 #[cfg(feature = "guest-exec")]
 pub use guest::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram};
-pub use hub::{Flushed, Hub, Received};
 pub use options::Options;
-pub use pending::{Pending, PendingUntil};
-pub use tap::{Recording, Tap};
-pub use waiting::Wait;
-pub use watch::Matcher;
+pub use recording::{Recording, Tap};
+pub use shared::event_waiter::Matcher;
+pub use shared::pending::{Pending, PendingUntil};
+pub use shared::subscription::{EventLimits, Lagged, Subscription};
+pub use shared::waiting::Wait;
+pub use shared::{Flushed, Hub, Received};
 
 /// What every adapter names as its own, beside its client.
 pub mod names {
@@ -82,7 +71,7 @@ pub mod names {
     pub use crate::connect::SocketError;
     pub use crate::{Address, ConnectError, Error, EventLimits, Lagged};
     #[cfg(feature = "guest-exec")]
-    pub use crate::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram, base64};
+    pub use crate::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram, guest::base64};
     #[cfg(feature = "trace")]
     pub use qmp_proto::trace;
     pub use qmp_proto::{

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use qmp_proto::{Config, Phase};
 
 use crate::address::Address;
-use crate::connect_error::ConnectError;
-use crate::events::EventLimits;
-use crate::hub::Hub;
-use crate::sync::Arc;
-use crate::tap::Recording;
+use crate::connect::error::ConnectError;
+use crate::recording::Recording;
+use crate::shared::Hub;
+use crate::shared::subscription::EventLimits;
+use crate::shared::sync::Arc;
 
 const A_CENTURY: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_lite::StreamExt;
 use futures_lite::future::{block_on, zip};
-use qmp_client::tasks::Client;
+use qmp_client::asynchronous::Client;
 use qmp_client::{Error, Lagged};
 use qmp_proto::commands::{Cont, QueryName, Stop};
 use qmp_proto::{CloseReason, Event, Request};

@@ -13,7 +13,7 @@ use std::task::{Context, Poll, Waker};
 use futures_lite::StreamExt;
 use futures_lite::future::block_on;
 use qmp_client::Error;
-use qmp_client::tasks::{Client, Driver, Events, Execute, ExecuteUntil, Transport};
+use qmp_client::asynchronous::{Client, Driver, Events, Execute, ExecuteUntil, Transport};
 use qmp_proto::commands::{Cont, QueryStatus, Quit, Stop};
 use qmp_proto::{CloseReason, Empty, IoFailure, Refusal, Request};
 use support::{Bench, Builder, EVENT, GREETING, Wakes, Wire, id, poll};

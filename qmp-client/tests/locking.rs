@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use futures_lite::future::poll_once;
 use futures_lite::{FutureExt, StreamExt};
-use qmp_client::tasks::{Client, Driver, Events};
+use qmp_client::asynchronous::{Client, Driver, Events};
 use qmp_client::{Error, Lagged};
 use qmp_proto::commands::{Cont, QueryStatus, RunState, Stop};
 use qmp_proto::server::Machine;

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_lite::future::{block_on, yield_now, zip};
 use futures_lite::{AsyncRead, AsyncWrite, FutureExt};
-use qmp_client::tasks::{Client, Driver};
+use qmp_client::asynchronous::{Client, Driver};
 use qmp_client::{ConnectError, Error};
 use qmp_proto::{CloseReason, IoFailure, Request};
 use support::{Builder, GREETING, id};

@@ -6,7 +6,7 @@
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
-use qmp_client::tasks::{Client, Driver};
+use qmp_client::asynchronous::{Client, Driver};
 use qmp_proto::Dialect;
 use qmp_proto::guest_commands::GuestGetTime;
 use support::{Builder, Wire, poll};

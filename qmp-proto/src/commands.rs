@@ -9,11 +9,11 @@ use alloc::vec::Vec;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::command::{Command, Empty};
-use crate::decode::DecodeError;
-use crate::message::Version;
-use crate::open_enum::open_enum;
-use crate::raw::Raw;
+use crate::codec::message::Version;
+use crate::payload::command::{Command, Empty};
+use crate::payload::decode::DecodeError;
+use crate::payload::open_enum::open_enum;
+use crate::payload::raw::Raw;
 
 /// `query-status`: whether the machine runs.
 #[derive(Clone, Copy, Debug, Serialize)]

@@ -16,8 +16,8 @@ use alloc::string::String;
 
 use serde::Deserialize;
 
-use crate::event::TypedEvent;
-use crate::open_enum::open_enum;
+use crate::payload::event::TypedEvent;
+use crate::payload::open_enum::open_enum;
 
 /// `SHUTDOWN`: the machine has shut down, or is about to with QEMU.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

@@ -103,7 +103,7 @@
 //!
 //! [`Connection::phase`] tells where a connection stands. Every transition there is:
 //!
-#![doc = include_str!("state.md")]
+#![doc = include_str!("connection/phase.md")]
 //!
 //! # Features
 //!
@@ -121,70 +121,41 @@ extern crate alloc;
 #[cfg(feature = "std")]
 extern crate std;
 
-mod bounded;
-mod check;
-mod close;
-mod command;
-pub mod commands;
-mod config;
 mod connection;
-mod decode;
-mod encode;
-mod error;
-mod event;
+mod codec;
+mod payload;
+pub mod commands;
 pub mod events;
-mod evidence;
-mod framer;
 pub mod guest_commands;
-pub mod guide;
-mod message;
-mod negotiation;
-mod no_reply;
-mod object;
-mod open_enum;
-mod opening;
-mod output;
-mod printable;
-mod queue;
-mod quiet;
-mod quote;
-mod raw;
-mod receive;
-mod scanner;
-mod send;
 #[cfg(feature = "server")]
 pub mod server;
-mod state;
-mod sync;
-mod text;
 #[cfg(feature = "trace")]
 pub mod trace;
-mod window;
-mod wire;
+pub mod guide;
 
-pub use close::{CloseReason, IoFailure, NotQmp, Violation};
-pub use command::{Command, CommandId, Empty, Request};
-pub use config::{Config, Dialect};
+pub use codec::encode::Prepared;
+pub use codec::message::{Greeting, Version, VersionTriple};
 pub use connection::Connection;
-pub use decode::{DecodeError, DecodeErrorKind};
-pub use encode::Prepared;
-pub use error::{CommandError, ErrorClass, ExecuteError, JsonFault, Refusal};
-pub use event::{Event, Timestamp, TypedEvent};
-pub use evidence::Evidence;
-pub use message::{Greeting, Version, VersionTriple};
-pub use no_reply::NoReply;
-pub use output::{Cancelled, Output, Stray};
-pub use printable::{Printable, printable};
-pub use raw::Raw;
-pub use state::Phase;
-pub use wire::Transmit;
+pub use connection::close::{CloseReason, IoFailure, NotQmp, Violation};
+pub use connection::config::{Config, Dialect};
+pub use connection::evidence::Evidence;
+pub use connection::outbound::send_buffer::Transmit;
+pub use connection::output::{Cancelled, Output, Stray};
+pub use connection::phase::Phase;
+pub use payload::command::{Command, CommandId, Empty, Request};
+pub use payload::decode::{DecodeError, DecodeErrorKind};
+pub use payload::error::{CommandError, ErrorClass, ExecuteError, JsonFault, Refusal};
+pub use payload::event::{Event, Timestamp, TypedEvent};
+pub use payload::no_reply::NoReply;
+pub use payload::printable::{Printable, printable};
+pub use payload::raw::Raw;
 
 /// What has to hold of the private parts, for the fuzz targets. No part of what this crate promises.
 #[cfg(any(test, feature = "__fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing {
-    pub use crate::framer::properties as framer;
-    pub use crate::message::properties as message;
+    pub use crate::codec::framer::properties as framer;
+    pub use crate::codec::message::properties as message;
 }
 
 /// Buffers keep up to this much room for the next message.

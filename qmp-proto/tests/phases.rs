@@ -1,4 +1,4 @@
-//! The tables in `src/messages.md`: each cell is played on a connection, so the tables cannot drift.
+//! The tables in `src/connection/messages.md`: each cell is played on a connection, so the tables cannot drift.
 #![forbid(unsafe_code)]
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests, with their helpers")]
 
@@ -38,7 +38,8 @@ fn cells(title: &str) -> Vec<Cell> {
         let cells = line.trim_matches('|').split('|');
         cells.map(|cell| cell.trim().to_owned()).collect()
     };
-    let mut lines = include_str!("../src/messages.md").lines().skip_while(|line| *line != title);
+    let mut lines =
+        include_str!("../src/connection/messages.md").lines().skip_while(|line| *line != title);
     let head = lines.find(|line| line.starts_with("| message |")).expect("a table");
     let phases: Vec<String> = words(head)[1..].iter().map(|name| name.replace('`', "")).collect();
     let mut cells = Vec::new();

@@ -58,9 +58,11 @@
 
 use std::time::Duration;
 
+pub use qmp_client::asynchronous::{
+    self as tasks, Client, Driver, Events, Execute, ExecuteUntil, process,
+};
+use qmp_client::asynchronous::{Runtime, Sleep};
 pub use qmp_client::names::*;
-pub use qmp_client::tasks::{self, Client, Driver, Events, Execute, ExecuteUntil, process};
-use qmp_client::tasks::{Runtime, Sleep};
 
 /// smol's global executor and its timers.
 #[derive(Debug)]

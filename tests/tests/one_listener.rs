@@ -10,7 +10,7 @@ use std::sync::{Barrier, mpsc};
 use std::thread;
 
 use qmp_client::Address;
-use qmp_client::listen::ListenSocket;
+use qmp_client::connect::listen::ListenSocket;
 use qmp_tests::scripted::PATIENCE;
 
 /// What a test binary, started by another, listens for.

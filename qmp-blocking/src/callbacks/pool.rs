@@ -175,5 +175,4 @@ impl fmt::Debug for Pool {
 }
 
 #[cfg(test)]
-#[path = "pool_tests.rs"]
 mod tests;

@@ -8,7 +8,7 @@ use qmp_client::{Lagged, Subscription};
 use qmp_proto::Event;
 
 use super::Callbacks;
-use super::unattended::Unattended;
+use super::detached::Unattended;
 use crate::lock;
 
 type OnEvent = Box<dyn FnMut(Event) + Send>;

@@ -9,7 +9,7 @@ use std::time::Instant;
 use qmp_client::{Error, Pending};
 use qmp_proto::{Prepared, Raw};
 
-use super::unattended::Unattended;
+use super::detached::Unattended;
 use super::{Callbacks, Unfinished};
 use crate::lock;
 

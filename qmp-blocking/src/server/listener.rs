@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 
 use qmp_client::Address;
-use qmp_client::listen::ListenSocket;
+use qmp_client::connect::listen::ListenSocket;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 

@@ -11,7 +11,7 @@ use rustix::net::{
     RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, Shutdown, recvmsg,
 };
 
-use crate::nudge::poll;
+use crate::io::notifier::poll;
 
 /// As many as Linux sends with one message.
 const MOST_DESCRIPTORS: usize = 253;

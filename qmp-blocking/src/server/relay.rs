@@ -12,8 +12,8 @@ use rustix::event::{PollFd, PollFlags};
 use rustix::net::Shutdown;
 
 use super::receive::receive;
+use crate::io::notifier::poll;
 use crate::lock;
-use crate::nudge::poll;
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 64 << 10;

@@ -15,8 +15,8 @@ use rustix::net::{Shutdown, sockopt};
 use serde::Serialize;
 
 use super::receive::{linger, receive};
+use crate::io::notifier::Nudge;
 use crate::lock;
-use crate::nudge::Nudge;
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 16 << 10;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
-use super::error::{SocketError, Step};
+use super::socket_error::{SocketError, Step};
 use crate::address::Address;
 
 const FIRST_PAUSE: Duration = Duration::from_millis(1);

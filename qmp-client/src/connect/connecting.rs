@@ -13,10 +13,10 @@ use super::attempts::Pauses;
 use super::handshake::{Handshake, SILENCE};
 use super::redial::Redial;
 use crate::address::Address;
-use crate::connect_error::ConnectError;
-use crate::hub::Hub;
+use crate::connect::error::ConnectError;
 use crate::options::{self, Options};
-use crate::sync::Arc;
+use crate::shared::Hub;
+use crate::shared::sync::Arc;
 
 /// The way to a server that is ready for commands, with the deadline for all of it.
 ///
@@ -226,5 +226,4 @@ impl Connecting {
 }
 
 #[cfg(test)]
-#[path = "connecting_tests.rs"]
 mod tests;

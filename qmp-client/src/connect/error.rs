@@ -1,240 +1,265 @@
-//! Why there is no connection, with a hint in words.
+//! Why there is no connection to a QMP server.
 
-use std::error::Error;
-use std::fmt;
-use std::io::{self, ErrorKind};
-use std::os::unix::fs::FileTypeExt;
-use std::time::{Duration, Instant};
+use std::convert::Infallible;
+use std::ffi::OsString;
+use std::process::ExitStatus;
+use std::time::Duration;
+use std::{error, fmt, io};
 
-use rustix::io::Errno;
+use qmp_proto::{CloseReason, Dialect, Evidence, printable};
 
-use qmp_proto::Dialect;
+use crate::address::{Address, AddressError};
+use crate::connect::SocketError;
 
-use crate::address::Address;
-use crate::connect_error::ConnectError;
-
-/// No connection to an address.
-///
-/// Its text says where to, how long it was tried, and what may be the cause. Its
-/// [source](Error::source) is the error of the last attempt.
+/// Why connecting failed: which step was not reached.
 #[derive(Debug)]
-pub struct SocketError {
-    address: Address,
-    step: Step,
-    tried: Duration,
-    source: io::Error,
-    dialect: Dialect,
-    earlier: Option<Box<ConnectError>>,
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The text is no address.
+    Address(AddressError),
+    /// There is no socket to talk over.
+    NoSocket(SocketError),
+    /// Something of the system failed: a socket, a thread, a file.
+    Io(io::Error),
+    /// The program was not started.
+    NotStarted {
+        /// Its name, as it was given.
+        program: OsString,
+        /// Why.
+        error: io::Error,
+    },
+    /// The program ended before it was ready for commands.
+    Exited {
+        /// Its exit status.
+        status: ExitStatus,
+        /// The last 64 KiB that it wrote to its standard error, if
+        /// [`Command::stderr`](std::process::Command::stderr) made that a pipe. Invalid UTF-8 is
+        /// replaced.
+        stderr: String,
+    },
+    /// Nobody connected to where we listen until the deadline.
+    NobodyCame {
+        /// Where we listen.
+        address: Address,
+        /// For what.
+        dialect: Dialect,
+        /// How long it was waited for.
+        waited: Duration,
+    },
+    /// Connected, and no greeting came until the deadline.
+    NoGreeting {
+        /// How long it was waited for, the time to connect included.
+        waited: Duration,
+        /// What came instead, if anything did.
+        evidence: Option<Evidence>,
+    },
+    /// The server greeted and did not answer `qmp_capabilities` until the deadline.
+    NoCapabilities {
+        /// How long it was waited for, the time to connect included.
+        waited: Duration,
+        /// What came instead, if anything did.
+        evidence: Option<Evidence>,
+    },
+    /// Connected, and no guest agent answered until the deadline.
+    NoAgent {
+        /// How long it was waited for, the time to connect included.
+        waited: Duration,
+        /// What came instead, if anything did: an agent may refuse what a session begins with.
+        evidence: Option<Evidence>,
+    },
+    /// The connection ended before the server was ready for commands.
+    Ended {
+        /// How it ended.
+        reason: CloseReason,
+        /// What came before the end in place of what was expected, if anything did.
+        evidence: Option<Evidence>,
+    },
+    /// Each connection to an address ended before the server was ready for commands, until the deadline.
+    KeptEnding {
+        /// Where the connections went.
+        address: Address,
+        /// How the last one ended.
+        reason: CloseReason,
+        /// What came before that end in place of what was expected, if anything did.
+        evidence: Option<Evidence>,
+        /// How many ended.
+        times: u32,
+        /// How long it was tried.
+        waited: Duration,
+    },
 }
 
-/// How far it came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Step {
-    Resolve,
-    Connect,
+impl ConnectError {
+    /// Whether the other end left before the server was ready for commands. A listener passes over
+    /// whoever does that: somebody who looked whether the address is in use, or a QEMU that died.
+    pub fn has_left(&self) -> bool {
+        matches!(self, Self::Ended { reason, .. } if reason.is_by_server())
+    }
 }
 
-impl SocketError {
-    pub(super) fn new(address: Address, step: Step, tried: Duration, source: io::Error) -> Self {
-        SocketError { address, step, tried, source, dialect: Dialect::Qmp, earlier: None }
-    }
-
-    /// For the hint: whose socket was looked for.
-    #[must_use]
-    pub fn looking_for(mut self, dialect: Dialect) -> Self {
-        self.dialect = dialect;
-        self
-    }
-
-    /// Counts the time of earlier attempts in.
-    #[must_use]
-    pub(crate) fn tried_since(mut self, start: Instant) -> Self {
-        self.tried = start.elapsed();
-        self
-    }
-
-    /// Mentions the outcome of an earlier connection.
-    #[must_use]
-    pub(super) fn after(mut self, earlier: Option<ConnectError>) -> Self {
-        self.earlier = earlier.map(Box::new);
-        self
-    }
-
-    /// Where the connection was to go.
-    pub fn address(&self) -> &Address {
-        &self.address
-    }
-
-    /// How long it was tried.
-    pub fn tried(&self) -> Duration {
-        self.tried
-    }
-
-    /// The error of the last attempt.
-    pub fn last(&self) -> &io::Error {
-        &self.source
-    }
-
-    fn write_hint(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.step == Step::Resolve {
-            return f.write_str("the host's name was not resolved");
-        }
-        match Errno::from_io_error(&self.source) {
-            Some(Errno::NOENT) => self.write_missing(f),
-            Some(Errno::CONNREFUSED) => self.write_refused(f),
-            Some(Errno::AGAIN) => {
-                f.write_str("another client is connected, and the backlog of the socket is full")
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Address(error) => error.fmt(f),
+            Self::NoSocket(error) => error.fmt(f),
+            Self::Io(error) => write!(f, "the connection could not be set up: {error}"),
+            Self::NotStarted { program, error } => {
+                write!(f, "{} was not started: {error}", std::path::Path::new(program).display())
             }
-            Some(Errno::NOTSOCK) => self.write_no_socket(f),
-            Some(Errno::PROTOTYPE) => f.write_str("the socket is not a stream socket"),
-            Some(Errno::NAMETOOLONG) => self.write_too_long(f),
-            Some(Errno::NOTTY) => f.write_str("the file is not a terminal"),
-            _ => self.write_kind(f),
-        }
-    }
-
-    fn write_missing(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.address {
-            Address::Pipe(path) => {
-                let path = path.display();
-                write!(f, "no such fifo: make both with mkfifo {path}.in {path}.out; ")?;
+            Self::Exited { status, stderr } => {
+                write!(f, "the program ended before it was ready for commands ({status})")?;
+                match last_lines(stderr) {
+                    lines if !lines.is_empty() => write!(f, ": {}", printable(&lines)),
+                    _ if status.success() => f.write_str("; does it stay in the foreground?"),
+                    _ => Ok(()),
+                }
             }
-            Address::Terminal(_) => f.write_str("no such terminal: ")?,
-            _ => f.write_str("no such socket: ")?,
-        }
-        write!(f, "{}", IsItRunning(&self.address, self.dialect))
-    }
-
-    fn write_refused(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self.address {
-            Address::Pipe(_) => "nobody reads the fifo: ",
-            Address::Unix(_) => {
-                "nobody listens there: \
-                 the socket is new, or a process that has ended left it behind; "
+            Self::NobodyCame { address, dialect, waited } => {
+                write!(f, "nobody connected in {waited:.1?}: is QEMU running with ")?;
+                match dialect {
+                    Dialect::GuestAgent => {
+                        write!(f, "a -chardev socket,server=off for its guest agent, to {address}?")
+                    }
+                    _ => write!(f, "-qmp {address},server=off?"),
+                }
             }
-            _ => "nobody listens there: ",
-        })?;
-        write!(f, "{}", IsItRunning(&self.address, self.dialect))
-    }
-
-    fn write_no_socket(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the file is not a socket")?;
-        match &self.address {
-            Address::Unix(path)
-                if path.metadata().is_ok_and(|it| it.file_type().is_char_device()) =>
-            {
+            Self::NoGreeting { waited, evidence } => write!(
+                f,
+                "connected, but no greeting came in {waited:.1?}{}: QEMU may still be starting, be \
+                 stopped (SIGSTOP) or hang; or another client may hold this monitor (QEMU serves \
+                 one at a time; the example share lets several use it); or this is a websocket \
+                 (websocket=on), a TLS socket (tls-creds) or a guest agent, none of which speak \
+                 first",
+                Instead(evidence)
+            ),
+            Self::NoCapabilities { waited, evidence } => write!(
+                f,
+                "the server greeted, but did not answer qmp_capabilities in {waited:.1?}{}: a \
+                 command of another monitor may keep QEMU busy, QEMU may be stopped (SIGSTOP), or its \
+                 main loop hangs (QEMU up to 10.0.2 can hang if a client connects during its start; \
+                 wait=on or `spawn` avoid that)",
+                Instead(evidence)
+            ),
+            Self::NoAgent { waited, evidence } => write!(
+                f,
+                "connected, but no guest agent answered in {waited:.1?}{}: {}",
+                Instead(evidence),
+                advice(evidence.as_ref())
+            ),
+            Self::Ended { reason, evidence } => write!(
+                f,
+                "the connection ended before the server was ready: {reason}{}",
+                Before(evidence)
+            ),
+            Self::KeptEnding { address, reason, evidence, times, waited } => {
+                let times = match times {
+                    1 => "once".to_owned(),
+                    times => format!("{times} times"),
+                };
                 write!(
                     f,
-                    "; if it is a terminal, its address is {}",
-                    Address::Terminal(path.clone())
-                )
+                    "the connection to {address} ended before the server was ready, {times} in \
+                     {waited:.1?}: {reason}{}",
+                    Before(evidence)
+                )?;
+                match evidence {
+                    Some(_) => Ok(()),
+                    None => f.write_str("; is QEMU quitting, or failing at its start?"),
+                }
             }
-            _ => Ok(()),
-        }
-    }
-
-    fn write_too_long(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let bytes = match &self.address {
-            Address::Unix(path) => path.as_os_str().len(),
-            Address::Abstract(name) => name.len(),
-            _ => return self.write_kind(f),
-        };
-        write!(
-            f,
-            "{bytes} bytes are too long for a socket's path or name, which has about a hundred: \
-             use a shorter one, or a relative path"
-        )
-    }
-
-    fn write_kind(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.source.kind() {
-            ErrorKind::TimedOut => f.write_str("no answer in this time"),
-            ErrorKind::PermissionDenied => f.write_str(match self.address {
-                Address::Pipe(_) => "no permission for the fifos, or to enter their directory",
-                Address::Terminal(_) => "no permission for the terminal",
-                _ => "no permission to write to the socket, or to enter its directory",
-            }),
-            kind => match self.source.get_ref() {
-                Some(reason) => write!(f, "{reason}"),
-                None => write!(f, "{kind}"),
-            },
         }
     }
 }
 
-impl fmt::Display for SocketError {
+/// What came in place of what was awaited.
+struct Instead<'a>(&'a Option<Evidence>);
+
+impl fmt::Display for Instead<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "no connection to {} in {:.1?}: ", self.address, self.tried)?;
-        self.write_hint(f)?;
-        match &self.earlier {
-            Some(earlier) => write!(f, "; before that: {earlier}"),
+        match self.0 {
+            Some(evidence) => write!(f, "; instead came {evidence}"),
             None => Ok(()),
         }
     }
 }
 
-impl Error for SocketError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&self.source)
-    }
-}
+/// What came before the end.
+struct Before<'a>(&'a Option<Evidence>);
 
-/// The question that helps most often, with what QEMU's command line would have to say.
-struct IsItRunning<'a>(&'a Address, Dialect);
-
-impl fmt::Display for IsItRunning<'_> {
+impl fmt::Display for Before<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.1 == Dialect::GuestAgent {
-            return f.write_str("is QEMU running, with a -chardev for its guest agent there?");
+        match self.0 {
+            Some(evidence) => write!(f, "; before the end came {evidence}"),
+            None => Ok(()),
         }
-        let options = match self.0 {
-            Address::Unix(_) | Address::Abstract(_) | Address::Tcp { .. } => ",server=on,wait=off",
-            Address::Pipe(_) => "",
-            Address::Terminal(_) => return f.write_str("is QEMU running with -qmp pty?"),
-            Address::Fd(_) | Address::Stdio => return f.write_str("is QEMU at its other end?"),
-        };
-        write!(f, "is QEMU running with -qmp {}{options}?", self.0)
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn assert_hint(address: Address, errno: Errno, hint: &str) {
-        let error = SocketError::new(address, Step::Connect, Duration::ZERO, errno.into());
-        let text = error.to_string();
-        let (_, found) = text.split_once(" in 0.0ns: ").unwrap();
-        assert_eq!(found, hint);
+/// What may be done where no guest agent answers.
+fn advice(evidence: Option<&Evidence>) -> &'static str {
+    match evidence {
+        Some(Evidence::Greeting) => "connect to it as to a monitor",
+        Some(Evidence::Error(_)) => {
+            "it must allow guest-sync-delimited, which is how a session begins"
+        }
+        Some(Evidence::Noise(_)) => "is this a console, and not the channel of a guest agent?",
+        _ => {
+            "is qemu-ga running in the guest? Or another client may hold its channel, which serves one \
+             at a time, or it is older than guest-sync-delimited (QEMU 1.1), or the \
+             address is a QMP monitor"
+        }
     }
+}
 
-    #[test]
-    fn c23_the_hint_is_about_what_was_looked_for() {
-        let address = Address::Unix("/run/ga".into());
-        let error = SocketError::new(address, Step::Connect, Duration::ZERO, Errno::NOENT.into());
-        let text = error.looking_for(Dialect::GuestAgent).to_string();
-        let hint = "no such socket: is QEMU running, with a -chardev for its guest agent there?";
-        assert!(text.ends_with(hint), "{text}");
+/// The end of what a program wrote to its standard error, in one line: it says why it ended.
+fn last_lines(stderr: &str) -> String {
+    const LINES: usize = 4;
+    const CHARACTERS: usize = 300;
+    let lines = stderr.lines().map(str::trim_end).filter(|line| !line.is_empty());
+    let mut last: Vec<_> = lines.rev().take(LINES).collect();
+    last.reverse();
+    let short = last.iter().map(|line| line.chars().take(CHARACTERS).collect::<String>());
+    short.collect::<Vec<_>>().join("; ")
+}
+
+/// The text of an error holds the whole cause already; its source is for programs.
+impl error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn error::Error + 'static)> {
+        match self {
+            Self::Address(error) => Some(error),
+            Self::NoSocket(error) => Some(error),
+            Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
+            Self::Ended { reason, .. } | Self::KeptEnding { reason, .. } => Some(reason),
+            Self::Exited { .. }
+            | Self::NobodyCame { .. }
+            | Self::NoGreeting { .. }
+            | Self::NoCapabilities { .. }
+            | Self::NoAgent { .. } => None,
+        }
     }
+}
 
-    #[test]
-    fn c20_the_hint_is_that_of_the_kind_of_address() {
-        let pipe = || Address::Pipe("/run/q".into());
-        let missing = "no such fifo: make both with mkfifo /run/q.in /run/q.out; \
-                       is QEMU running with -qmp pipe:/run/q?";
-        assert_hint(pipe(), Errno::NOENT, missing);
-        let refused = "nobody reads the fifo: is QEMU running with -qmp pipe:/run/q?";
-        assert_hint(pipe(), Errno::CONNREFUSED, refused);
-        let denied = "no permission for the fifos, or to enter their directory";
-        assert_hint(pipe(), Errno::ACCESS, denied);
-        let tcp = Address::Tcp { host: "h".into(), port: 1 };
-        let refused = "nobody listens there: is QEMU running with -qmp tcp:h:1,server=on,wait=off?";
-        assert_hint(tcp, Errno::CONNREFUSED, refused);
-        let refused = "nobody listens there: \
-                       is QEMU running with -qmp unix:a,abstract=on,server=on,wait=off?";
-        assert_hint(Address::Abstract(b"a".to_vec()), Errno::CONNREFUSED, refused);
-        let refused = "nobody listens there: is QEMU at its other end?";
-        assert_hint(Address::Stdio, Errno::CONNREFUSED, refused);
+impl From<AddressError> for ConnectError {
+    fn from(error: AddressError) -> Self {
+        Self::Address(error)
+    }
+}
+
+/// What is an address already cannot fail to become one.
+impl From<Infallible> for ConnectError {
+    fn from(never: Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl From<SocketError> for ConnectError {
+    fn from(error: SocketError) -> Self {
+        Self::NoSocket(error)
+    }
+}
+
+impl From<io::Error> for ConnectError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
     }
 }

@@ -9,11 +9,11 @@ use qmp_proto::{CloseReason, Connection, Greeting};
 
 use super::Connecting;
 use super::redial::Redial;
-use crate::connect_error::ConnectError;
-use crate::hub::Hub;
+use crate::connect::error::ConnectError;
 use crate::options;
-use crate::sync::Arc;
-use crate::waiting::Wait;
+use crate::shared::Hub;
+use crate::shared::sync::Arc;
+use crate::shared::waiting::Wait;
 
 /// How long a server may owe the reply to `qmp_capabilities` before something is done about it, and
 /// between two things that are done.

@@ -9,8 +9,8 @@ use std::time::Instant;
 use super::streams::{self, open_inherited};
 use super::{connect_tcp, repeat, try_abstract, try_unix};
 use crate::connect::Attempts;
-use crate::connect_error::ConnectError;
-use crate::pump::StreamError;
+use crate::connect::bridge::StreamError;
+use crate::connect::error::ConnectError;
 use crate::{Address, descriptors};
 
 /// A connected stream socket, in blocking mode.

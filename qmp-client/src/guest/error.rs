@@ -2,8 +2,8 @@
 
 use std::{error, fmt};
 
-use crate::base64::NotBase64;
 use crate::error::Error;
+use crate::guest::base64::NotBase64;
 
 /// Why `guest_exec` or `guest_wait` could not tell how a program ended. The variants differ in what
 /// can be done then.

@@ -197,5 +197,4 @@ fn read<C: Command>(outcome: Result<Raw, Error>) -> Result<C::Return, Error> {
 }
 
 #[cfg(test)]
-#[path = "exec_tests.rs"]
 mod tests;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use qmp_proto::guest_commands::GuestExecStatusInfo;
 
-use crate::base64::{self, NotBase64};
+use crate::guest::base64::{self, NotBase64};
 
 /// What an agent keeps of each output, in bytes.
 const KEPT: usize = 16 << 20;

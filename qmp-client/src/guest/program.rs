@@ -7,7 +7,7 @@ use std::os::fd::OwnedFd;
 use qmp_proto::guest_commands::GuestExec;
 use qmp_proto::{Prepared, Refusal, Request};
 
-use crate::base64;
+use crate::guest::base64;
 
 /// A program to run in the guest, as [`std::process::Command`] is one to run here: there is no shell
 /// in between unless it is the program.

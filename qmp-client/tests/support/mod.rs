@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 use std::time::Duration;
 
-use qmp_client::tasks::{Client, Driver, Events, Runtime, Sleep, Transport};
+use qmp_client::asynchronous::{Client, Driver, Events, Runtime, Sleep, Transport};
 use qmp_proto::Timestamp;
 use qmp_proto::server::{self, Machine};
 

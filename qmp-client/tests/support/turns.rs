@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_lite::Stream;
-use qmp_client::tasks::{Client, Driver, Events, Execute};
+use qmp_client::asynchronous::{Client, Driver, Events, Execute};
 use qmp_proto::Empty;
 use qmp_proto::commands::Stop;
 

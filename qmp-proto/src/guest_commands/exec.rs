@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::Command;
+use crate::payload::command::Command;
 
 /// `guest-exec`: starts a program in the guest. `guest_exec` of the adapters' clients waits for its
 /// end, too.

@@ -5,7 +5,7 @@ use core::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::command::{Command, Empty};
+use crate::payload::command::{Command, Empty};
 
 /// `guest-file-open`: opens a file in the guest; returns a handle.
 ///

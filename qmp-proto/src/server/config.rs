@@ -3,8 +3,8 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use super::reader::{MAX_BYTES, Rules};
-use crate::message::Version;
+use crate::codec::message::Version;
+use crate::codec::qemu::reader::{MAX_BYTES, Rules};
 
 /// The choices for a server's connection. The defaults are QEMU's.
 ///

@@ -11,10 +11,10 @@ use super::intake::Intake;
 use super::message;
 use super::output::{CloseReason, Output, RespondError, Ticket};
 use super::progress::{Running, Waiting};
-use crate::close::IoFailure;
-use crate::error::CommandError;
-use crate::event::Event;
-use crate::wire::Wire;
+use crate::connection::close::IoFailure;
+use crate::connection::outbound::send_buffer::Wire;
+use crate::payload::error::CommandError;
+use crate::payload::event::Event;
 
 /// The server's end of a QMP connection: bytes in, commands out; answers and events in, bytes out.
 ///

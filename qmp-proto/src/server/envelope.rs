@@ -3,10 +3,10 @@
 use alloc::borrow::Cow;
 use alloc::string::String;
 
-use super::reader::Object;
-use crate::object;
-use crate::raw::Raw;
-use crate::text::{Span, Text};
+use crate::codec::object;
+use crate::codec::qemu::reader::Object;
+use crate::codec::text::{Span, Text};
+use crate::payload::raw::Raw;
 
 /// What the client wants, or what is wrong with it; the answer bears the id in any case.
 #[derive(Debug)]

@@ -5,7 +5,7 @@ use core::fmt;
 
 use bytes::{Buf, BytesMut};
 
-use super::reader::{Item, Reader, Rules};
+use crate::codec::qemu::reader::{Item, Reader, Rules};
 
 /// Received bytes, the descriptors among them, and the end of the stream behind them.
 pub(super) struct Intake<F> {

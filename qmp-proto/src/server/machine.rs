@@ -15,12 +15,12 @@ use super::config::Config;
 use super::monitor::Monitor;
 use super::output::Call;
 use super::vm::{self, NoArguments, Vm, VmState};
-use crate::command::Command;
+use crate::codec::message::Version;
 use crate::commands::{QueryCommands, RunState};
-use crate::error::{CommandError, ErrorClass};
-use crate::event::{Event, Timestamp};
-use crate::message::Version;
-use crate::raw::Raw;
+use crate::payload::command::Command;
+use crate::payload::error::{CommandError, ErrorClass};
+use crate::payload::event::{Event, Timestamp};
+use crate::payload::raw::Raw;
 
 type Function<F> = Box<dyn FnMut(&mut Vm<'_, F>, &Raw) -> Result<Raw, CommandError> + Send>;
 

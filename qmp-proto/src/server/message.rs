@@ -9,9 +9,9 @@ use serde_json::value::RawValue;
 
 use super::config::Config;
 use super::layout;
-use crate::error::CommandError;
-use crate::event::Event;
-use crate::raw::Raw;
+use crate::payload::error::CommandError;
+use crate::payload::event::Event;
+use crate::payload::raw::Raw;
 
 /// QMP specification, section "Server Greeting".
 pub(super) fn greeting(out: &mut Vec<u8>, config: &Config) {

@@ -2,9 +2,9 @@
 
 use super::connection::Connection;
 use super::output::{RespondError, Ticket};
-use crate::error::CommandError;
-use crate::event::Event;
-use crate::raw::Raw;
+use crate::payload::error::CommandError;
+use crate::payload::event::Event;
+use crate::payload::raw::Raw;
 
 /// The connection on which a [`Machine`](super::Machine) executes a command, as QEMU calls it.
 ///

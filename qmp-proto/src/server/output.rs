@@ -3,8 +3,8 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::close::IoFailure;
-use crate::raw::Raw;
+use crate::connection::close::IoFailure;
+use crate::payload::raw::Raw;
 
 /// One thing that happened, in the order in which it happened.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use super::connection::{Connection, Phase};
 use super::envelope::{Command, Envelope};
 use super::message;
 use super::output::{Call, CloseReason, Output, RespondError, Ticket};
-use super::reader::{Fault, Item};
-use crate::error::{CommandError, ErrorClass};
-use crate::raw::Raw;
+use crate::codec::qemu::reader::{Fault, Item};
+use crate::payload::error::{CommandError, ErrorClass};
+use crate::payload::raw::Raw;
 
 /// In-band input that waits for its turn. Faults wait too: they are answered in order.
 #[derive(Debug)]

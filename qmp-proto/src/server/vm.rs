@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 use super::machine::Machine;
 use super::monitor::Monitor;
-use crate::command::{Command, Empty};
+use crate::codec::message::Version;
 use crate::commands::{
     Cont, QueryStatus, QueryVersion, Quit, RunState, Stop, SystemPowerdown, SystemReset,
 };
-use crate::error::CommandError;
-use crate::event::{Event, Timestamp, TypedEvent};
 use crate::events::{self, ShutdownCause};
-use crate::message::Version;
-use crate::raw::Raw;
+use crate::payload::command::{Command, Empty};
+use crate::payload::error::CommandError;
+use crate::payload::event::{Event, Timestamp, TypedEvent};
+use crate::payload::raw::Raw;
 
 /// What a command's function may do to the machine that it runs in.
 pub struct Vm<'a, F> {

@@ -7,7 +7,7 @@ use super::document;
 use super::entry::{Direction, Entry};
 use super::redaction::Redaction;
 use super::splitter::{Piece, Splitter};
-use crate::config::Dialect;
+use crate::connection::config::Dialect;
 
 /// Makes the lines of a trace of the bytes that go to and fro, in pieces of any size.
 ///

@@ -124,5 +124,4 @@ fn quoted() -> String {
 }
 
 #[cfg(test)]
-#[path = "redaction_tests.rs"]
 mod tests;

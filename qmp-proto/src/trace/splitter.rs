@@ -19,8 +19,8 @@ use core::{fmt, mem};
 use memchr::memchr3;
 
 use super::entry;
-use crate::server::lexer::{Kind, Scanner};
-use crate::server::reader::{Item, Reader};
+use crate::codec::qemu::lexer::{Kind, Scanner};
+use crate::codec::qemu::reader::{Item, Reader};
 
 /// With it a parser is resynchronised. No JSON has it.
 const RESYNC: u8 = 0xFF;
@@ -261,5 +261,4 @@ impl fmt::Debug for Splitter {
 }
 
 #[cfg(test)]
-#[path = "splitter_tests.rs"]
 mod tests;

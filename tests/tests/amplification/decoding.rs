@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use qmp_client::base64;
+use qmp_client::guest::base64;
 use qmp_client::guest::{Step, wait};
 use qmp_proto::commands::{
     AddFd, HumanMonitorCommand, QueryCommands, QueryFdsets, QueryName, QueryQmpSchema, QueryStatus,

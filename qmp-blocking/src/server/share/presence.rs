@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use crate::nudge::Nudge;
+use crate::io::notifier::Nudge;
 
 #[derive(Debug)]
 pub(super) struct Presence {

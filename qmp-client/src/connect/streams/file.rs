@@ -10,8 +10,8 @@ use rustix::io::Errno;
 
 use crate::connect::Opened;
 #[cfg(doc)]
-use crate::pump;
-use crate::pump::{carry, start_pumps};
+use crate::connect::bridge;
+use crate::connect::bridge::{carry, start_pumps};
 
 /// How long the file has to take the next bytes of a connection that has ended.
 const PATIENCE: Timespec = Timespec { tv_sec: 1, tv_nsec: 0 };

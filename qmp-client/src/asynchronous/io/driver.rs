@@ -1,0 +1,181 @@
+//! What moves a connection's bytes.
+
+use std::fmt;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use qmp_proto::{CloseReason, IoFailure};
+
+use crate::asynchronous::io::link::{Link, ROUNDS};
+use crate::asynchronous::io::scratch;
+use crate::asynchronous::runtime::Sleep;
+use crate::shared::sync::Arc;
+use crate::shared::{Flushed, Received};
+
+/// How long no caller must have come before the driver receives in place of one.
+const PATIENCE: Duration = Duration::from_millis(1);
+
+/// A future that moves a connection's bytes, and tells how it ended when it has.
+///
+/// The adapters spawn it. To run it elsewhere, take it from a builder's `…_with_driver`: spawn it on
+/// an executor of your own, or poll it beside your own futures, without any executor's `spawn`.
+///
+/// It ends with the connection, which ends with the last client. Dropped before, by a panic too, it
+/// ends the connection, and everyone who waits learns it
+/// ([`IoFailure::DriverGone`](qmp_proto::IoFailure::DriverGone)).
+///
+/// A poll does a bounded amount of work, and then lets others have their turn.
+///
+/// ```
+/// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> { async_io::block_on(async {
+/// use futures_lite::future::zip;
+/// use qmp_proto::{CloseReason, commands::Quit};
+///
+/// # let socket = server();
+/// // No task is spawned.
+/// let (client, _events, driver) = Builder::new().from_stream_with_driver(socket).await?;
+/// let (reason, quit) = zip(driver, client.execute(&Quit)).await;
+/// assert_eq!(reason, CloseReason::Quit);
+/// assert!(quit.is_ok());
+/// # Ok(())
+/// # })}
+/// ```
+#[must_use = "a connection does not work unless its driver is polled"]
+pub struct Driver {
+    link: Arc<Link>,
+    /// The writing side is gone. What there is to receive is received, and that is the end.
+    broken: Option<IoFailure>,
+    /// There is something to receive, and it is the driver's.
+    called: bool,
+    /// Callers come: when this is over, it looks whether they still do.
+    patience: Option<Sleep>,
+    /// How many had come when it last looked.
+    seen: u64,
+    /// When it looks whether a guest agent has to be asked again.
+    asking: Option<Sleep>,
+    sleep: fn(Duration) -> Sleep,
+}
+
+impl Driver {
+    pub(crate) fn new(link: Arc<Link>, sleep: fn(Duration) -> Sleep) -> Self {
+        Self { link, broken: None, called: true, patience: None, seen: 0, asking: None, sleep }
+    }
+
+    fn run(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<CloseReason> {
+        for _ in 0..ROUNDS {
+            if let Some(reason) = self.end() {
+                return Poll::Ready(reason);
+            }
+            self.send(context);
+            if self.link.shared && !self.link.hub.relieve(self.called) {
+                return Poll::Pending;
+            }
+            let Some(receiving) = self.link.try_receiving() else { return Poll::Pending };
+            let polled = receiving.poll(context.waker(), buffer, None);
+            // Until there is nothing left.
+            self.called = polled.is_ready();
+            match polled {
+                Poll::Ready(_) => {}
+                Poll::Pending => match self.broken.clone() {
+                    None => return Poll::Pending,
+                    Some(failure) => {
+                        self.link.hub.receive(Received::Failed(failure));
+                    }
+                },
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// How the connection ended, if it has; then the server is told.
+    fn end(&self) -> Option<CloseReason> {
+        let reason = self.link.hub.inspect(|connection| connection.close_reason().cloned())?;
+        self.link.transport.shut_down();
+        Some(reason)
+    }
+
+    fn send(&mut self, context: &mut Context<'_>) {
+        self.link.drop_what_came();
+        let transport = &self.link.transport;
+        let flushed = self.link.hub.flush(|bytes, descriptor| {
+            match transport.poll_send(context, bytes, descriptor) {
+                Poll::Ready(outcome) => outcome,
+                Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
+            }
+        });
+        if flushed == Flushed::Failed {
+            // What the server said before is still received, up to the end of the stream.
+            transport.shut_down();
+        }
+        if let Poll::Ready(Err(error)) = transport.poll_flush(context) {
+            // What it has swallowed would be waited for in vain.
+            self.broken = Some((&error).into());
+        }
+    }
+
+    /// Is patient as long as callers come.
+    fn look_after_callers(&mut self, context: &mut Context<'_>) {
+        if !self.link.shared {
+            return;
+        }
+        while self.patience.as_mut().is_none_or(|sleep| sleep.as_mut().poll(context).is_ready()) {
+            let come = self.link.hub.callers_come(&mut self.seen);
+            self.patience = come.then(|| (self.sleep)(PATIENCE));
+            if !come {
+                break;
+            }
+        }
+    }
+
+    /// As long as a guest agent's session is waited for, it is asked for again each second.
+    fn look_after_session(&mut self, context: &mut Context<'_>) {
+        while let Some(at) = self.link.hub.ask_again_at() {
+            let (sleep, left) = (self.sleep, at.saturating_duration_since(Instant::now()));
+            if left.is_zero() {
+                self.link.hub.ask_again();
+                self.send(context);
+                continue;
+            }
+            if self.asking.get_or_insert_with(|| sleep(left)).as_mut().poll(context).is_pending() {
+                return;
+            }
+            self.asking = None;
+        }
+        self.asking = None;
+    }
+}
+
+impl Future for Driver {
+    type Output = CloseReason;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CloseReason> {
+        let this = self.get_mut();
+        this.called |= this.link.register_driver(context.waker());
+        this.look_after_callers(context);
+        let polled = scratch::with(|buffer| this.run(context, buffer));
+        if polled.is_pending() {
+            this.look_after_session(context);
+        }
+        polled
+    }
+}
+
+impl Drop for Driver {
+    fn drop(&mut self) {
+        if !self.link.hub.is_closed() {
+            self.link.hub.receive(Received::Failed(IoFailure::DriverGone));
+        }
+        self.link.transport.shut_down();
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver").field("link", &self.link).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,319 @@
+//! What is behind the hub's lock.
+
+use std::borrow::Cow;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::Waker;
+use std::time::Instant;
+
+use qmp_proto::{
+    Cancelled, CloseReason, CommandId, Config, Connection, Dialect, Event, ExecuteError, IoFailure,
+    NoReply, Output, Phase, Prepared, Raw, Refusal,
+};
+
+use super::channel::Channel;
+use super::slots::{Slot, Slots};
+use super::turn::Turn;
+use super::{Flushed, Received};
+use crate::error::Error;
+use crate::options::ASK_AGAIN;
+use crate::shared::event_waiter::Watch;
+use crate::shared::subscription::EventQueue;
+use crate::shared::sync::Arc;
+use crate::shared::waiting::{Moment, Waiting, wake};
+
+#[derive(Debug)]
+pub(super) struct State {
+    pub(super) connection: Connection<OwnedFd>,
+    pub(super) slots: Slots,
+    pub(super) subscribers: Vec<Arc<EventQueue>>,
+    pub(super) watches: Vec<Arc<Watch>>,
+    /// Who waits for the connection to become ready, idle or closed.
+    pub(super) waiting: Waiting,
+    /// Somebody hands out outputs and will go on until there are none.
+    pub(super) dispatching: bool,
+    /// Whose turn it is to receive, where callers are tasks.
+    pub(super) turn: Turn,
+    /// The transport takes nothing any more.
+    pub(super) broken: Option<IoFailure>,
+    /// When a guest agent was asked for the session that is waited for, as far as was looked.
+    asked: Option<Instant>,
+    /// Of a guest agent's connection.
+    channel: Option<Box<Channel>>,
+}
+
+/// What is left to do when the lock is released: wakers and watches run code that is not ours.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    wakers: Wakers,
+    /// The caller's own reply was there.
+    pub(super) settled: bool,
+    /// He needs no waking. His waker is no code of ours: it is dropped without the lock.
+    spared: Option<Waker>,
+    /// The connection has ended, and with it these.
+    ended: Option<(CloseReason, Vec<Arc<Watch>>)>,
+    /// An event that somebody's matchers have to see before anything else is handed out.
+    watched: Option<(Event, Vec<Arc<Watch>>)>,
+}
+
+/// Mostly there is one at most.
+#[derive(Debug, Default)]
+struct Wakers {
+    first: Option<Waker>,
+    others: Vec<Waker>,
+}
+
+impl Extend<Waker> for Wakers {
+    fn extend<I: IntoIterator<Item = Waker>>(&mut self, wakers: I) {
+        for waker in wakers {
+            match self.first {
+                None => self.first = Some(waker),
+                Some(_) => self.others.push(waker),
+            }
+        }
+    }
+}
+
+impl Aside {
+    /// Does it; tells whether there may be more to hand out.
+    pub(super) fn run(self) -> bool {
+        drop(self.spared);
+        self.wakers.first.into_iter().chain(self.wakers.others).for_each(wake);
+        if let Some((reason, watches)) = self.ended {
+            watches.into_iter().for_each(|watch| watch.end(&reason));
+        }
+        let more = self.watched.is_some();
+        if let Some((event, watches)) = self.watched {
+            watches.into_iter().for_each(|watch| watch.offer(&event));
+        }
+        more
+    }
+
+    pub(super) fn has_more(&self) -> bool {
+        self.watched.is_some()
+    }
+}
+
+impl State {
+    pub(super) fn new(config: Config, nonce: u64) -> Self {
+        let agent = config.dialect == Dialect::GuestAgent;
+        Self {
+            connection: Connection::new(config, nonce),
+            slots: Slots::default(),
+            subscribers: Vec::new(),
+            watches: Vec::new(),
+            waiting: Waiting::default(),
+            dispatching: false,
+            turn: Turn::new(),
+            broken: None,
+            asked: None,
+            channel: agent.then(Box::default),
+        }
+    }
+
+    pub(super) fn ask_again_at(&mut self) -> Option<Instant> {
+        let syncing = self.connection.phase() == Phase::Syncing;
+        syncing.then(|| *self.asked.get_or_insert_with(Instant::now) + ASK_AGAIN)
+    }
+
+    pub(super) fn ask_again(&mut self) {
+        self.asked = None;
+        if self.is_awaited() {
+            self.connection.ask_again();
+        }
+    }
+
+    /// Returns whether an event is awaited, or a state of the connection: ready, idle or closed.
+    pub(super) fn awaits_more(&self) -> bool {
+        self.waiting.is_any_at_all()
+            || self.watches.iter().any(|watch| watch.is_awaited())
+            || self.subscribers.iter().any(|queue| queue.is_awaited())
+    }
+
+    /// Whether somebody waits for a command's end, or for the connection to be ready or idle.
+    fn is_awaited(&self) -> bool {
+        let commands = self.slots.values().any(|slot| matches!(slot, Slot::Waiting(_)));
+        commands || self.waiting.is_any(Moment::Ready) || self.waiting.is_any(Moment::Idle)
+    }
+
+    /// Tells whether the connection goes on.
+    pub(super) fn receive(&mut self, received: Received<'_>) -> bool {
+        self.begin_watches();
+        match received {
+            Received::Bytes(bytes) => self.connection.handle_input(bytes),
+            Received::Failed(failure) => self.connection.handle_failure(failure),
+            Received::Eof => match self.broken.clone() {
+                Some(failure) => self.connection.handle_failure(failure),
+                None => self.connection.handle_eof(),
+            },
+        }
+        if self.connection.phase() != Phase::Syncing {
+            self.asked = None;
+        }
+        self.look_at_channel();
+        self.connection.close_reason().is_none()
+    }
+
+    /// Tells the command's id, and whether nothing else is outstanding.
+    pub(super) fn accept(
+        &mut self,
+        prepared: Prepared<OwnedFd>,
+    ) -> Result<(CommandId, bool), Refusal> {
+        let alone = self.connection.is_idle();
+        let name = self.channel.is_some().then(|| prepared.name().clone());
+        let id = self.connection.execute_prepared(prepared)?;
+        if let (Some(channel), Some(name)) = (&mut self.channel, name) {
+            channel.accept(id, name);
+        }
+        self.slots.insert(id, Slot::Waiting(None));
+        self.turn.note(alone);
+        Ok((id, alone))
+    }
+
+    /// Nobody waits for this reply any more.
+    pub(super) fn forget(&mut self, id: CommandId) -> Option<Slot> {
+        if self.turn.caller == Some(id) {
+            self.turn.caller = None;
+        }
+        if let Some(channel) = &mut self.channel {
+            channel.forget(id);
+        }
+        self.slots.remove(&id)
+    }
+
+    fn look_at_channel(&mut self) {
+        if let Some(channel) = &mut self.channel {
+            channel.look_at(&self.connection);
+        }
+    }
+
+    /// Why a command of which nothing was sent had to wait for a guest agent, as far as that is known.
+    fn why_it_waited(&self) -> Option<Error> {
+        self.channel.as_ref().and_then(|channel| channel.why_it_waited(&self.connection))
+    }
+
+    /// How a command ended that is not waited for any more. A guest agent that has taken nothing, or
+    /// has stopped to, may not be there at all.
+    pub(super) fn give_up(&mut self, id: CommandId) -> Result<Raw, Error> {
+        let connection = &mut self.connection;
+        let (syncing, whole) = (connection.phase() == Phase::Syncing, connection.is_sent(id));
+        match connection.cancel(id) {
+            Cancelled::NoReplyOwed => Ok(NoReply::Deadline.into()),
+            Cancelled::NeverSent(_) => Err(match self.why_it_waited() {
+                Some(why) => why,
+                None if syncing => Error::AgentSilent { sent: false },
+                None => Error::TimedOut { sent: false },
+            }),
+            Cancelled::ReplyDiscarded if self.channel.is_some() && !whole => {
+                Err(Error::AgentSilent { sent: true })
+            }
+            Cancelled::ReplyDiscarded | Cancelled::Unknown => Err(Error::TimedOut { sent: true }),
+        }
+    }
+
+    pub(super) fn flush(
+        &mut self,
+        mut send: impl FnMut(&[u8], Option<BorrowedFd<'_>>) -> io::Result<usize>,
+    ) -> Flushed {
+        while self.broken.is_none() {
+            let Some(transmit) = self.connection.transmit() else { break };
+            match send(transmit.bytes, transmit.descriptor.map(AsFd::as_fd)) {
+                Ok(sent) => {
+                    self.connection.advance(sent);
+                    self.look_at_channel();
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Flushed::Blocked,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.broken = Some(IoFailure::from(&error));
+                    return Flushed::Failed;
+                }
+            }
+        }
+        Flushed::All
+    }
+
+    /// Where the end has been told already there is nothing to wait for. Subscribers that are gone
+    /// are let go here too, not only when the next event comes.
+    pub(super) fn add_subscriber(&mut self, queue: Arc<EventQueue>) {
+        if self.connection.close_reason().is_some() && !self.dispatching {
+            queue.end();
+        } else {
+            self.subscribers.retain(|other| !other.is_abandoned());
+            self.subscribers.push(queue);
+        }
+    }
+
+    /// What is received now may be the doing of every command that has begun to go out.
+    fn begin_watches(&self) {
+        for watch in &self.watches {
+            if self.connection.has_begun(watch.command) {
+                watch.begin();
+            }
+        }
+    }
+
+    /// Hands out outputs, up to an event that somebody's matcher has to see. The caller who does so is
+    /// not woken for his own reply.
+    pub(super) fn hand_out(&mut self, caller: Option<CommandId>) -> Aside {
+        let mut aside = Aside::default();
+        while !aside.has_more() {
+            let Some(output) = self.connection.poll_output() else { break };
+            match output {
+                Output::Event(event) => self.publish(event, &mut aside),
+                Output::Reply(id, outcome) => {
+                    let waker = self.settle(id, outcome);
+                    match caller == Some(id) {
+                        true => (aside.settled, aside.spared) = (true, waker),
+                        false => aside.wakers.extend(waker),
+                    }
+                }
+                Output::Closed(reason) => {
+                    aside.wakers.extend(self.waiting.take_all());
+                    aside.wakers.extend(self.subscribers.drain(..).filter_map(|queue| queue.end()));
+                    aside.ended = Some((reason, std::mem::take(&mut self.watches)));
+                }
+                Output::Ready(_) => aside.wakers.extend(self.waiting.take(Moment::Ready)),
+                _ => {}
+            }
+        }
+        if self.connection.is_idle() {
+            aside.wakers.extend(self.waiting.take(Moment::Idle));
+        }
+        aside
+    }
+
+    /// The last one gets the event itself. Copies share its bytes, which takes an allocation.
+    fn publish(&mut self, event: Event, aside: &mut Aside) {
+        let watched = self.watches.iter().any(|watch| watch.is_watching());
+        let last = if watched { None } else { self.subscribers.pop() };
+        self.subscribers.retain(|queue| match queue.push(Cow::Borrowed(&event)) {
+            Ok(waker) => {
+                aside.wakers.extend(waker);
+                true
+            }
+            Err(_) => false,
+        });
+        if let Some(queue) = last {
+            if let Ok(waker) = queue.push(Cow::Owned(event)) {
+                aside.wakers.extend(waker);
+                self.subscribers.push(queue);
+            }
+        } else if watched {
+            let watches = self.watches.iter().filter(|watch| watch.is_watching());
+            aside.watched = Some((event, watches.cloned().collect()));
+        }
+    }
+
+    /// Tells whom to wake for it.
+    fn settle(&mut self, id: CommandId, outcome: Result<Raw, ExecuteError>) -> Option<Waker> {
+        for watch in self.watches.iter().filter(|watch| watch.command == id) {
+            watch.begin();
+        }
+        let slot = self.slots.get_mut(&id)?;
+        match std::mem::replace(slot, Slot::Done(outcome)) {
+            Slot::Waiting(waker) => waker,
+            Slot::Done(_) => None,
+        }
+    }
+}
