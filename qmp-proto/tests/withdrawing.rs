@@ -35,6 +35,11 @@ impl Waiting {
     fn length(&self) -> usize {
         format!("{{\"execute\":\"{}\",\"id\":{}}}\n", self.name, self.id).len()
     }
+
+    /// The length that counts while it is queued: its id is written when it is committed.
+    fn queued_length(&self) -> usize {
+        format!("{{\"execute\":\"{}\"", self.name).len()
+    }
 }
 
 /// A connection whose one place in flight is taken, and the commands behind it as a plain list.
@@ -70,11 +75,11 @@ impl Queue {
             number = Some(self.descriptors);
             request = request.descriptor(Descriptor::open(self.descriptors, &self.peer.open));
         }
-        let waiting = self.list.iter().map(Waiting::length).sum::<usize>();
+        let waiting = self.list.iter().map(Waiting::queued_length).sum::<usize>();
         match self.peer.connection.execute(request) {
             Ok(id) => {
                 let command = Waiting { id, name, descriptor: number };
-                assert!(waiting == 0 || waiting + command.length() <= MAX_BYTES, "no room");
+                assert!(waiting == 0 || waiting + command.queued_length() <= MAX_BYTES, "no room");
                 self.list.push(command);
                 true
             }
@@ -82,7 +87,10 @@ impl Queue {
                 assert_eq!(refusal, Refusal::QueueFull);
                 let id = self.in_flight;
                 let refused = Waiting { id, name, descriptor: None };
-                assert!(waiting + refused.length() > MAX_BYTES, "{waiting} bytes wait alone");
+                assert!(
+                    waiting + refused.queued_length() > MAX_BYTES,
+                    "{waiting} bytes wait alone"
+                );
                 false
             }
         }

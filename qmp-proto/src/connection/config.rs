@@ -72,7 +72,7 @@ pub struct Config {
     /// How many commands may be outstanding: those that wait for their turn and those in flight.
     /// 16,384 by default.
     pub max_queued: usize,
-    /// How many bytes of commands may wait for their turn, 128 MiB by default.
+    /// How many bytes of commands may be queued, without their ids: 128 MiB by default.
     pub max_queued_bytes: usize,
 }
 

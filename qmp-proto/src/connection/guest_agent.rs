@@ -1,64 +1,76 @@
-//! Where a guest agent's session begins, and begins anew.
+//! A guest agent's sessions: where one begins, and where the next one has to.
 //!
-//! A guest agent outlives its clients. One of them may have left half a command behind, which would
-//! swallow ours, and replies that nobody took, which would be taken for ours. So a session begins with
+//! A guest agent outlives its clients. An earlier client may have left half a command, which would
+//! swallow ours, and unread replies, which would be taken for ours. So a session begins with
 //! 0xFF, which no JSON holds and which makes the agent's parser start afresh, and a
 //! `guest-sync-delimited` with a number of our own. The agent puts a 0xFF before its answer: everything
-//! that comes before is dropped unread, half a string included, and so is whatever follows a 0xFF and
+//! before it is dropped unread, half a string included, and so is everything after a 0xFF that
 //! is not the answer with our number.
 //!
-//! The question has the number as its id too. An agent that echoes it, as QEMU's does from 4.0 on, gets
-//! an id with each command of the session. A reply with another id, or without one, is unmatched.
+//! The question has the number as its id too. If the agent echoes it, as QEMU's does from 4.0 on, each
+//! command of the session gets an id. A reply with another id, or without one, is unmatched.
 //! Agents before 2.12 refuse a command with an id: they are asked without one as well. From an agent
-//! without ids the next reply is the one that answers, so what comes while no command is in flight is dropped, and
+//! without ids the next reply is the one that answers, so input without a command in flight is dropped, and
 //! a new session begins before the next command.
 //!
-//! A new session also begins where a command in flight is given up. The agent runs one command at a time, so the
-//! reply that nobody wants any more comes before the answer, and is dropped with the rest. And it
-//! begins after an error of an agent without ids: one that cannot read what it gets, as its predecessor
-//! got the first half of it, gives several, of which the second would be taken for an answer to the next
-//! command. There it waits for the next command. A client that closes now leaves no unread answer; an unread
+//! A new session also begins if a command in flight is given up. The agent runs one command at a time, so the
+//! unwanted reply comes before the answer, and is dropped with the rest. And it
+//! begins after an error of an agent without ids: an agent that cannot read its input, because an earlier client sent
+//! the first half of a command, sends several errors, and the second would be taken for an answer to the next
+//! command. There the new session waits for the next command. A client that closes now leaves no unread answer; an unread
 //! answer can kill the agent.
 //!
-//! And it is done where what comes cannot be read: others may write to the same serial line.
+//! A new session also begins after unreadable input: other programs may write to the same serial line.
+
+use core::mem;
 
 use memchr::memchr;
 use serde::Serialize;
 
-use crate::codec::encode;
 use crate::codec::framer::Framer;
 use crate::codec::message::{Message, Reply, ReplyId};
-use crate::connection::Connection;
-use crate::connection::close::CloseReason;
-use crate::connection::config::Dialect;
+use crate::connection::close::{CloseReason, Violation};
 use crate::connection::evidence::{Evidence, Overheard};
+use crate::connection::outbound::{Outbound, Sent};
 use crate::connection::output::Output;
 use crate::connection::phase::{Phase, Trigger};
-use crate::payload::command::{CommandId, Request};
-use crate::payload::error::ExecuteError;
+use crate::connection::{Connection, Side};
+use crate::payload::command::CommandId;
+use crate::payload::error::{CommandError, ExecuteError};
+use crate::payload::raw::Raw;
 
-/// What stands before a `guest-sync-delimited` and before its answer.
+/// Stands before a `guest-sync-delimited` and before its answer.
 const DELIMITER: u8 = 0xFF;
 
-/// An answer is shorter and flatter than that; what is not, is none.
+/// An answer is shorter and flatter than that.
 const LONGEST: usize = 256;
 const DEEPEST: usize = 4;
 
-/// A synchronisation, under way or done.
+/// A connection's state if the peer is a guest agent.
 #[derive(Debug, Default)]
-pub(crate) struct Sync {
-    /// The number that the answer has to bear, and the first one since the session was lost.
+pub(super) struct Agent {
+    session: Session,
+    /// A session has begun, the first one at least.
+    was_ready: bool,
+    /// How many bytes of commands had been sent when the message that is being received began.
+    message_start: u64,
+}
+
+/// A session that begins or has begun.
+#[derive(Debug, Default)]
+struct Session {
+    /// The number of the last question, and that of the first one since the last session.
     number: u64,
     first: u64,
     /// The last number that was sent as an id too.
     id: u64,
     /// That id came back.
     echoed: bool,
-    /// Reads what follows a 0xFF, until it is known what it is.
+    /// Reads the bytes after a 0xFF until they are the answer or cannot be.
     candidate: Option<Framer>,
     /// An answer to an earlier question came: the agent is slow, and the last answer will come too.
     alive: bool,
-    /// What else came.
+    /// The other input.
     overheard: Overheard,
 }
 
@@ -70,9 +82,9 @@ enum Question {
     Both,
 }
 
-impl Sync {
-    /// Drops what comes, up to the end of the answer; gives what is behind it, if it came.
-    pub(crate) fn read<'a>(&mut self, mut input: &'a [u8]) -> Option<&'a [u8]> {
+impl Session {
+    /// Drops input up to the end of the answer; returns the rest once the answer has come.
+    fn read<'a>(&mut self, mut input: &'a [u8]) -> Option<&'a [u8]> {
         loop {
             let delimiter = memchr(DELIMITER, input);
             let (part, rest) = input.split_at(delimiter.unwrap_or(input.len()));
@@ -88,7 +100,7 @@ impl Sync {
         }
     }
 
-    /// Whether `part`, in which there is no 0xFF, ends the last answer; takes it off then.
+    /// Whether `part`, which has no 0xFF, ends the answer to the last question. If so, removes it.
     fn is_answered_in(&mut self, part: &mut &[u8]) -> bool {
         let Some(candidate) = &mut self.candidate else { return false };
         let message = match candidate.next(part) {
@@ -104,167 +116,224 @@ impl Sync {
         number == self.number
     }
 
-    /// Whether commands of this session get ids.
-    pub(crate) fn echoes_ids(&self) -> bool {
-        self.echoed
+    /// Whether the agent refused the only question, which had an id.
+    fn is_refused_for_its_id(&mut self) -> bool {
+        self.overheard.take_refusal_of_ids() && self.id == self.number
+    }
+}
+
+impl Agent {
+    /// What came in place of a session's beginning.
+    pub(super) fn evidence(&self, phase: Phase) -> Option<Evidence> {
+        let lasts = phase == Phase::Syncing || !self.was_ready;
+        self.session.overheard.evidence().filter(|_| lasts)
     }
 }
 
 impl<F> Connection<F> {
-    pub(crate) fn speaks_to_agent(&self) -> bool {
-        self.config.dialect == Dialect::GuestAgent
+    pub(super) fn speaks_to_agent(&self) -> bool {
+        matches!(self.side, Side::Agent(_))
     }
 
-    /// Asks for the connection's first session.
-    pub(crate) fn begin_session(&mut self) {
-        self.ask(Question::WithId);
-    }
-
-    fn ask(&mut self, question: Question) {
-        let again = self.phase == Phase::Syncing && self.sync.first > 0;
-        let mut sync = match again {
-            true => core::mem::take(&mut self.sync),
-            false => Sync { first: self.next_id, ..Sync::default() },
-        };
-        (sync.echoed, sync.candidate, sync.alive) = (false, None, false);
-        sync.id = self.ask_once(true);
-        sync.number = match question {
-            Question::WithId => sync.id,
-            Question::Both => self.ask_once(false),
-        };
-        self.sync = sync;
-    }
-
-    /// Gives the number that was sent.
-    fn ask_once(&mut self, with_id: bool) -> u64 {
-        /// What `guest-sync-delimited` is given, and gives back.
-        #[derive(Serialize)]
-        struct Arguments {
-            id: u64,
-        }
-        // Numbers and ids are of one sequence: none is given twice.
-        let number = self.next_id;
-        self.next_id += 1;
-        let text = self.wire.text();
-        text.push(DELIMITER);
-        let request =
-            Request::<_, F>::new("guest-sync-delimited").arguments(Arguments { id: number });
-        // Encoding these arguments cannot fail.
-        let _ = encode::append(text, &request);
-        encode::finish(text, with_id.then_some(number), false);
-        number
-    }
-
-    /// An agent that refuses a question for its id is asked without one too, once.
-    pub(crate) fn ask_without_id_if_refused(&mut self) {
-        let refused = self.sync.overheard.take_refusal_of_ids();
-        let asked_once = self.sync.id == self.sync.number;
-        if refused && asked_once && self.phase == Phase::Syncing {
-            self.ask(Question::Both);
+    /// Whether commands are sent with their ids: an agent gets them if it echoes them.
+    pub(super) fn gives_ids(&self) -> bool {
+        match &self.side {
+            Side::Monitor(_) => true,
+            Side::Agent(agent) => agent.session.echoed,
         }
     }
 
-    /// What came in place of the session's beginning.
-    pub(crate) fn evidence_of_agent(&self) -> Option<Evidence> {
-        let lasts = self.phase == Phase::Syncing || !self.told_ready;
-        self.sync.overheard.evidence().filter(|_| lasts)
+    /// Asks an agent for the connection's first session.
+    pub(super) fn begin_first_session(&mut self) {
+        self.begin_session(Question::WithId);
     }
 
-    /// The answer came, and everything before it is behind us.
-    pub(crate) fn synchronised(&mut self) {
-        let Some(phase) = self.phase.after(Trigger::Synchronised) else { return };
-        self.phase = phase;
-        self.sync.overheard = Overheard::default();
-        if !core::mem::replace(&mut self.told_ready, true) {
+    /// Asks for a session. Every session begins here.
+    fn begin_session(&mut self, question: Question) {
+        let Side::Agent(Agent { session, .. }) = &mut self.side else { return };
+        let again = self.phase == Phase::Syncing && session.first > 0;
+        if !again {
+            *session = Session::default();
+        }
+        session.id = ask(&mut self.outbound, true);
+        session.number = match question {
+            Question::WithId => session.id,
+            Question::Both => ask(&mut self.outbound, false),
+        };
+        if !again {
+            session.first = session.id;
+        }
+        (session.echoed, session.candidate, session.alive) = (false, None, false);
+    }
+
+    /// The input from where messages begin, as [`readable`](Self::readable).
+    pub(super) fn readable_of_agent<'a>(&mut self, input: &'a [u8]) -> Option<&'a [u8]> {
+        match self.phase {
+            Phase::Syncing => self.read_session(input),
+            Phase::Ready => (!self.drops_unasked(input)).then_some(input),
+            Phase::OutOfStep => None,
+            _ => Some(input),
+        }
+    }
+
+    fn read_session<'a>(&mut self, input: &'a [u8]) -> Option<&'a [u8]> {
+        let Side::Agent(agent) = &mut self.side else { return None };
+        let rest = agent.session.read(input);
+        if rest.is_some() {
+            self.synchronised();
+        } else if agent.session.is_refused_for_its_id() {
+            self.begin_session(Question::Both);
+        }
+        rest
+    }
+
+    /// The answer came. All input before it has been dropped.
+    fn synchronised(&mut self) {
+        self.enter(Trigger::Synchronised);
+        let Side::Agent(agent) = &mut self.side else { return };
+        agent.session.overheard = Overheard::default();
+        if !mem::replace(&mut agent.was_ready, true) {
             self.outputs.push_back(Output::Ready(None));
         }
     }
 
     /// Input without a command in flight is dropped. The session then resynchronises. Returns whether any
     /// input was dropped.
-    pub(crate) fn drops_unasked(&mut self, input: &[u8]) -> bool {
-        let says_nothing = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | &DELIMITER);
-        let awaits = !self.speaks_to_agent() || !self.window.is_empty();
-        if awaits || input.iter().all(says_nothing) {
+    fn drops_unasked(&mut self, input: &[u8]) -> bool {
+        let is_blank = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n' | &DELIMITER);
+        if !self.outbound.in_flight().is_empty() || input.iter().all(is_blank) {
             return false;
         }
-        self.fall_out_of_step();
+        self.desynchronise();
         true
     }
 
-    /// The command in flight is not waited for any more. All of it goes out, if it has not yet, and
-    /// then a new session begins, which tells when the agent has done with it.
-    pub(crate) fn give_up(&mut self, id: CommandId) {
-        self.window.leave(id.0, false);
-        self.fall_out_of_step();
-        self.begin_anew();
+    /// The next message begins after as many bytes of commands as have been sent now.
+    pub(super) fn note_message_start(&mut self) {
+        if let Side::Agent(agent) = &mut self.side {
+            agent.message_start = self.outbound.position();
+        }
+    }
+
+    /// A guest agent answers the one command of which it has received a byte: with its id, or, if the agent
+    /// echoes none, without one, by a reply that did not begin before.
+    pub(super) fn handle_reply_of_agent(&mut self, reply: Reply) {
+        let Side::Agent(agent) = &self.side else { return };
+        let echoes = agent.session.echoed;
+        let [begun, _] = self.outbound.in_flight().two_before(agent.message_start);
+        match (reply.id, reply.outcome, begun) {
+            (ReplyId::Number(id), outcome, Some(ours)) if echoes && id == ours => {
+                self.settle_with(ours, outcome);
+            }
+            // It could not read something, which may have been the command.
+            (ReplyId::Absent, Err(error), Some(_)) if echoes => {
+                self.violation(Violation::UnattributableError(error));
+            }
+            (ReplyId::Absent, outcome, Some(ours)) if !echoes => {
+                let failed = outcome.is_err();
+                self.settle_with(ours, outcome);
+                if failed {
+                    self.desynchronise();
+                }
+            }
+            (id, outcome, _) => self.report_unmatched(Reply { id, outcome }),
+        }
+    }
+
+    fn settle_with(&mut self, id: u64, outcome: Result<Raw, CommandError>) {
+        if let Some(command) = self.outbound.answered(id, outcome.is_ok()) {
+            self.settle(command, outcome);
+        }
+    }
+
+    /// The command in flight is given up. All of it is sent, if it is not yet, and
+    /// then a new session begins: its answer shows that the agent has finished the command.
+    pub(super) fn give_up(&mut self, id: CommandId) {
+        self.outbound.answered(id.0, false);
+        self.desynchronise();
+        self.resynchronise();
         self.close_if_drained();
     }
 
-    /// Replies may come that are nobody's. What was received in part is dropped with them.
-    pub(crate) fn fall_out_of_step(&mut self) {
-        if let Some(phase) = self.phase.after(Trigger::LostStep) {
+    /// Replies may come that answer no command. A message that was received in part is dropped with them.
+    fn desynchronise(&mut self) {
+        if self.enter(Trigger::LostStep) {
             self.framer = Framer::new(self.config.largest_message(), self.config.max_depth);
-            self.phase = phase;
         }
     }
 
-    /// What came cannot be read, as where others write to the same serial line. The command in flight
+    /// Asks for a new session if one is needed.
+    fn resynchronise(&mut self) {
+        if self.phase.after(Trigger::Asked).is_some() {
+            self.begin_session(Question::WithId);
+            self.enter(Trigger::Asked);
+        }
+    }
+
+    /// A command may be about to be sent: a new session begins before it if one is needed.
+    pub(super) fn resynchronise_if_needed(&mut self) {
+        // No command follows `quit`.
+        if self.outbound.queued() > 0 && !self.outbound.in_flight().quitting() {
+            self.resynchronise();
+        }
+    }
+
+    /// Input cannot be read, for instance because other programs write to the same serial line. The command in flight
     /// ends with that, as its reply may be lost; the connection does not.
-    pub(crate) fn drop_what_comes(&mut self, reason: CloseReason) {
-        match self.window.two_begun(u64::MAX) {
-            [Some(id), _] => {
-                let id = CommandId(id);
-                // A closing connection ends with that, so it never sends the command.
-                let error = match self.phase == Phase::Closing && !self.has_begun(id) {
-                    true => ExecuteError::NotSent(reason),
-                    false => ExecuteError::Unanswered(reason),
-                };
-                self.outputs.push_back(Output::Reply(id, Err(error)));
-                self.give_up(id);
-            }
-            _ => self.fall_out_of_step(),
-        }
+    pub(super) fn drop_unreadable(&mut self, reason: CloseReason) {
+        let [Some(id), _] = self.outbound.in_flight().two_before(u64::MAX) else {
+            return self.desynchronise();
+        };
+        let id = CommandId(id);
+        // A closing connection ends with that, so it never sends the command.
+        let never_sent = self.outbound.sent_of(id) == Some(Sent::Nothing);
+        let error = match self.phase == Phase::Closing && never_sent {
+            true => ExecuteError::NotSent(reason),
+            false => ExecuteError::Unanswered(reason),
+        };
+        self.outputs.push_back(Output::Reply(id, Err(error)));
+        self.give_up(id);
     }
 
-    /// Asks for a new session where one is needed.
-    fn begin_anew(&mut self) {
-        if let Some(phase) = self.phase.after(Trigger::Asked) {
-            self.ask(Question::WithId);
-            self.phase = phase;
-        }
-    }
-
-    /// A command may be there to go out: a new session begins before it where one is needed.
-    pub(crate) fn keep_in_step(&mut self) {
-        // Behind `quit` no command goes out.
-        let none = self.queued_commands() == 0 || self.window.quitting();
-        if !self.speaks_to_agent() || none {
-            return;
-        }
-        self.begin_anew();
-    }
-
-    /// Whether the transport is to be read first, as far as something is there, before the next
-    /// [`transmit`](Self::transmit): a command is about to go out to a guest agent that does not echo ids.
-    /// What has come by then is dropped. Read later, it would be taken for the command's reply.
+    /// Whether the received bytes of the transport are to be read before the next
+    /// [`transmit`](Self::transmit): a command is about to be sent to a guest agent that does not echo ids.
+    /// Input that has come by then is dropped. Read later, it would be taken for the command's reply.
     pub fn reads_first(&self) -> bool {
-        let waits = self.phase == Phase::Ready && self.queued_commands() > 0;
-        self.speaks_to_agent() && waits && self.window.is_empty() && !self.sync.echoes_ids()
+        let Side::Agent(agent) = &self.side else { return false };
+        let is_next = self.outbound.in_flight().is_empty() && self.outbound.queued() > 0;
+        self.phase == Phase::Ready && is_next && !agent.session.echoed
     }
 
     /// While a guest agent's session is waited for ([`Phase::Syncing`]): asks for it once more, if the
-    /// question has gone out and nothing has come since that shows that the agent lives. It does
-    /// nothing otherwise.
+    /// question has been sent and no later input shows that the agent lives. Otherwise it does nothing.
     ///
-    /// A question may be lost: with an agent that is killed while its channel stays open, or as one
-    /// that starts at a serial port drops what came before. So call this every second for as long as
-    /// the phase lasts and somebody waits for it to end: who connects, who has a command waiting, who
-    /// waits until the connection is idle. Nothing else asks again.
+    /// A question may be lost: with an agent that is killed while its channel stays open, or because an agent
+    /// that starts at a serial port drops earlier input. So call this every second for as long as
+    /// the phase lasts and a caller waits for its end: a caller who connects, who has a queued command, or who
+    /// waits until the connection is idle. The connection itself never asks again.
     pub fn ask_again(&mut self) {
-        let alive = core::mem::take(&mut self.sync.alive);
-        if self.phase == Phase::Syncing && !alive && self.wire.is_empty() {
-            self.ask(Question::Both);
+        let Side::Agent(agent) = &mut self.side else { return };
+        let alive = mem::take(&mut agent.session.alive);
+        if self.phase == Phase::Syncing && !alive && self.outbound.all_sent() {
+            self.begin_session(Question::Both);
         }
     }
+}
+
+/// Sends a question. Returns its number.
+fn ask<F>(outbound: &mut Outbound<F>, with_id: bool) -> u64 {
+    /// The argument of `guest-sync-delimited`, which is also its return.
+    #[derive(Serialize)]
+    struct Arguments {
+        id: u64,
+    }
+    // Numbers and ids are of one sequence: none is given twice.
+    let id = outbound.next_id();
+    outbound.commit_own(
+        &[DELIMITER],
+        "guest-sync-delimited",
+        Arguments { id },
+        with_id.then_some(id),
+    );
+    id
 }

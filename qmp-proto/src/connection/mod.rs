@@ -1,17 +1,18 @@
 //! The client's end of a connection, as a state machine. This file has the calls of an embedder.
 //!
-//! `config` is passed in at the start. `phase` has every phase and transition. `opening` and `negotiation` lead from the
-//! first byte to ready. `inbound` handles received messages, and `outbound` sends commands. `guest_agent` has the sessions
-//! of a guest agent. `output` is passed out; `close` has the reasons for an end, and `evidence` has messages that explain
-//! one.
+//! `config` is passed in at the start. `phase` has every phase and transition. A peer is a monitor, for which `opening` and
+//! `negotiation` lead from the first byte to ready and `monitor` has the rest, or a `guest_agent` with its sessions.
+//! `inbound` handles received messages, and `outbound` sends commands. `output` is passed out; `close` has the reasons for
+//! an end, and `evidence` has messages that explain one.
 
 pub(crate) mod config;
 pub(crate) mod phase;
 pub(crate) mod opening;
 pub(crate) mod negotiation;
+pub(crate) mod monitor;
+pub(crate) mod guest_agent;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
-pub(crate) mod guest_agent;
 pub(crate) mod output;
 pub(crate) mod close;
 pub(crate) mod evidence;
@@ -27,12 +28,10 @@ use crate::codec::message::Greeting;
 use crate::connection::close::{CloseReason, IoFailure};
 use crate::connection::config::{Config, Dialect};
 use crate::connection::evidence::Evidence;
-use crate::connection::guest_agent::Sync;
-use crate::connection::negotiation::Negotiation;
-use crate::connection::opening::Opening;
-use crate::connection::outbound::in_flight::Window;
-use crate::connection::outbound::queue::Queue;
-use crate::connection::outbound::send_buffer::{Transmit, Wire};
+use crate::connection::guest_agent::Agent;
+use crate::connection::monitor::Monitor;
+use crate::connection::outbound::send_buffer::Transmit;
+use crate::connection::outbound::{Outbound, Sent};
 use crate::connection::output::{Cancelled, Output};
 use crate::connection::phase::{Phase, Trigger};
 use crate::payload::command::{CommandId, Request};
@@ -61,73 +60,62 @@ const KEPT_OUTPUTS: usize = 64;
 /// never looks at it. Without descriptors, write `<Connection>::new(…)`.
 #[derive(Debug)]
 pub struct Connection<F = Infallible> {
-    pub(crate) config: Config,
-    pub(crate) phase: Phase,
-    pub(crate) opening: Opening,
-    pub(crate) framer: Framer,
-    pub(crate) greeting: Option<Greeting>,
-    /// A guest agent's part of what is before `Ready`.
-    pub(crate) sync: Sync,
-    pub(crate) told_ready: bool,
-    pub(crate) negotiation: Negotiation,
-    /// What came before `Ready` in place of what was awaited.
-    pub(crate) evidence: Option<Evidence>,
-    /// How far commands had gone out when the message that is being received began to come.
-    pub(crate) message_began: u64,
-    pub(crate) next_id: u64,
-    pub(crate) in_band: Queue<F>,
-    pub(crate) out_of_band: Queue<F>,
-    pub(crate) window: Window,
-    pub(crate) wire: Wire<F>,
-    /// An error without an id was attributed: until the next reply of ours, no other is.
-    pub(crate) attributed: bool,
-    /// `SHUTDOWN` came after `quit` was sent.
-    pub(crate) shutting_down: bool,
-    pub(crate) outputs: VecDeque<Output>,
-    pub(crate) strays: u64,
-    pub(crate) close_reason: Option<CloseReason>,
+    config: Config,
+    /// [`enter`](Self::enter) changes it, and nothing else does.
+    phase: Phase,
+    side: Side,
+    framer: Framer,
+    outbound: Outbound<F>,
+    outputs: VecDeque<Output>,
+    unmatched: u64,
+    close_reason: Option<CloseReason>,
+}
+
+/// The state that depends on which server the peer is.
+#[derive(Debug)]
+enum Side {
+    Monitor(Monitor),
+    Agent(Agent),
 }
 
 impl<F> Connection<F> {
     /// A connection on which nothing has happened yet.
     ///
-    /// The nonce sets the id of `qmp_capabilities` apart from those of whoever used this monitor
-    /// before: QEMU may still answer them, and does so before it answers that. Any number will do that
-    /// is not the same each time; it needs no secrecy.
+    /// The nonce makes the id of `qmp_capabilities` differ from the ids of this monitor's previous clients: QEMU may
+    /// still answer those, and does so before it answers `qmp_capabilities`. Any number will do that differs each
+    /// time; it need not be secret.
     ///
-    /// To a guest agent we speak first: there is something to [`transmit`](Self::transmit) at once.
+    /// With a guest agent the client speaks first: there is something to [`transmit`](Self::transmit) at once.
     pub fn new(config: Config, nonce: u64) -> Self {
-        // 52 bits, so that it stays exact in a JSON parser that knows doubles alone. No command gets to
-        // the highest.
+        // 52 bits, so that it stays exact in a JSON parser whose numbers are all doubles. No command's id
+        // is that high.
         let handshake = spread(nonce) >> 12 | 1 << 51;
-        let agent = config.dialect == Dialect::GuestAgent;
-        let mut connection = Self {
-            opening: Opening::default(),
-            framer: Framer::new(config.largest_message(), config.max_depth),
-            phase: if agent { Phase::Syncing } else { Phase::Greeting },
-            greeting: None,
-            sync: Sync::default(),
-            told_ready: false,
-            negotiation: Negotiation::new(handshake),
-            evidence: None,
-            message_began: 0,
-            // QEMU reads a command byte by byte, at some 7 µs each: short ids are the fastest. A guest
-            // agent may still send replies to ids of an earlier client's, so its ids are no small ones.
-            next_id: if agent { handshake + 1 } else { 1 },
-            in_band: Queue::new(config.dialect),
-            out_of_band: Queue::new(config.dialect),
-            window: Window::new(if agent { Some(1) } else { config.window }),
-            wire: Wire::new(),
-            attributed: false,
-            shutting_down: false,
-            outputs: VecDeque::new(),
-            strays: 0,
-            close_reason: None,
-            config,
+        let framer = Framer::new(config.largest_message(), config.max_depth);
+        let (phase, side, outbound) = match config.dialect {
+            // QEMU reads a command byte by byte, at some 7 µs each: short ids are the fastest.
+            Dialect::Qmp => (
+                Phase::Greeting,
+                Side::Monitor(Monitor::new(handshake)),
+                Outbound::new(1, config.window),
+            ),
+            // An agent may still send replies with the ids of an earlier client, so its ids are not small.
+            Dialect::GuestAgent => (
+                Phase::Syncing,
+                Side::Agent(Agent::default()),
+                Outbound::new(handshake + 1, Some(1)),
+            ),
         };
-        if agent {
-            connection.begin_session();
-        }
+        let mut connection = Self {
+            config,
+            phase,
+            side,
+            framer,
+            outbound,
+            outputs: VecDeque::new(),
+            unmatched: 0,
+            close_reason: None,
+        };
+        connection.begin_first_session();
         connection
     }
 
@@ -141,9 +129,7 @@ impl<F> Connection<F> {
     /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
     pub fn execute<A: Serialize>(&mut self, request: Request<A, F>) -> Result<CommandId, Refusal> {
         self.check_acceptable(request.out_of_band, request.descriptor.is_some())?;
-        let id = self.next_id;
-        self.queue(request.out_of_band).push(request, id)?;
-        self.accepted(id)
+        self.outbound.push(request.prepare()?, self.config.max_queued_bytes)
     }
 
     /// As [`execute`](Self::execute), for a request that is encoded already.
@@ -153,29 +139,27 @@ impl<F> Connection<F> {
     /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
     pub fn execute_prepared(&mut self, prepared: Prepared<F>) -> Result<CommandId, Refusal> {
         self.check_acceptable(prepared.out_of_band, prepared.descriptor.is_some())?;
-        let id = self.next_id;
-        self.queue(prepared.out_of_band).push_prepared(prepared, id);
-        self.accepted(id)
+        self.outbound.push(prepared, self.config.max_queued_bytes)
     }
 
-    /// Withdraws a command that was not claimed yet, or lets its reply be dropped when it comes.
+    /// Withdraws a command that is not committed, or drops its reply when that comes.
     ///
-    /// With a guest agent, replies are dropped up to where a new session begins, which there will be
-    /// something to transmit for.
+    /// With a guest agent, replies are dropped up to the beginning of a new session, for which there will be something
+    /// to transmit.
     pub fn cancel(&mut self, id: CommandId) -> Cancelled<F> {
-        if let Some(descriptor) = self.withdraw(id.0) {
-            return Cancelled::NeverSent(descriptor);
+        if let Some(command) = self.outbound.withdraw(id) {
+            return Cancelled::NeverSent(command.descriptor);
         }
-        let sent = self.is_sent(id);
-        let Some(flight) = self.window.get_mut(id.0).filter(|flight| !flight.cancelled) else {
-            return Cancelled::Unknown;
-        };
-        flight.cancelled = true;
-        let no_reply = flight.no_reply;
+        let sent = self.outbound.sent_of(id);
+        let Some(command) = self.outbound.cancel(id) else { return Cancelled::Unknown };
+        let no_reply = command.no_reply;
         if self.speaks_to_agent() {
             self.give_up(id);
         }
-        if no_reply && sent { Cancelled::NoReplyOwed } else { Cancelled::ReplyDiscarded }
+        match sent {
+            Some(Sent::All) if no_reply => Cancelled::NoReplyOwed,
+            _ => Cancelled::ReplyDiscarded,
+        }
     }
 
     /// Closes in an orderly way: no command is accepted any more, those not claimed end as
@@ -185,15 +169,13 @@ impl<F> Connection<F> {
     /// When it comes, drop the transport. How long to wait for it is the application's choice;
     /// [`abort`](Self::abort) ends the wait.
     pub fn close(&mut self) {
-        let Some(phase) = self.phase.after(Trigger::CloseAsked) else {
-            return;
-        };
-        if phase == Phase::Closed {
+        if self.phase.after(Trigger::CloseAsked) == Some(Phase::Closed) {
             return self.end(CloseReason::Requested);
         }
-        self.phase = phase;
-        self.end_queued(&CloseReason::Requested);
-        self.close_if_drained();
+        if self.enter(Trigger::CloseAsked) {
+            self.end_queued(&CloseReason::Requested);
+            self.close_if_drained();
+        }
     }
 
     /// Ends the connection here and now; drop the transport then. Replies owed are not awaited, and
@@ -214,12 +196,13 @@ impl<F> Connection<F> {
     /// nothing more is claimed. Where the transport is full, leave it at that, and call this again
     /// when it takes more.
     pub fn transmit(&mut self) -> Option<Transmit<'_, F>> {
-        // What cannot be sent yet is not claimed yet: it can still be withdrawn.
-        if self.wire.is_empty() {
-            self.keep_in_step();
-            while self.claim_next() {}
+        // A command that cannot be sent yet is not committed yet: it can still be withdrawn.
+        if self.outbound.all_sent() {
+            self.resynchronise_if_needed();
+            let with_ids = self.gives_ids();
+            while self.phase == Phase::Ready && self.outbound.commit_next(with_ids) {}
         }
-        self.wire.lend()
+        self.outbound.transmit()
     }
 
     /// Notes that the transport took the first `n` bytes of what [`transmit`](Self::transmit)
@@ -230,7 +213,7 @@ impl<F> Connection<F> {
     /// A command without a byte noted here counts as [not sent](ExecuteError::NotSent) when the
     /// connection ends. So note what the transport has taken before the connection is told of an end.
     pub fn advance(&mut self, n: usize) {
-        self.wire.advance(n);
+        self.outbound.advance(n);
     }
 
     /// Takes in bytes that the transport received, in pieces of any size.
@@ -238,19 +221,7 @@ impl<F> Connection<F> {
     /// Take the outputs before the next call: what they hold is bounded by what one call was given
     /// and the one message that was unfinished before.
     pub fn handle_input(&mut self, bytes: &[u8]) {
-        if self.phase == Phase::Greeting {
-            return self.open(bytes);
-        }
         self.receive(bytes);
-    }
-
-    /// What comes first says who speaks.
-    #[inline(never)]
-    fn open(&mut self, mut input: &[u8]) {
-        match self.opening.read(&mut input) {
-            Ok(()) => self.receive(input),
-            Err(speaker) => self.end(CloseReason::NotQmp(speaker)),
-        }
     }
 
     /// Takes in the end of the stream.
@@ -273,9 +244,13 @@ impl<F> Connection<F> {
     /// The server closed the stream, by an end or by a reset. The `plain` reason is reported unless
     /// a better one is known.
     fn end_by_server(&mut self, plain: CloseReason) {
-        let reason = match self.opening.at_eof() {
+        let opening = match &self.side {
+            Side::Monitor(monitor) => monitor.opening.at_eof(),
+            Side::Agent(_) => Ok(()),
+        };
+        let reason = match opening {
             Err(speaker) => CloseReason::NotQmp(speaker),
-            Ok(()) if self.quit_sent() => CloseReason::Quit,
+            Ok(()) if self.outbound.quit_sent() => CloseReason::Quit,
             Ok(()) => plain,
         };
         self.end(reason);
@@ -297,24 +272,22 @@ impl<F> Connection<F> {
     pub fn is_idle(&self) -> bool {
         let negotiating =
             matches!(self.phase, Phase::Greeting | Phase::Negotiating | Phase::Syncing);
-        !negotiating && self.queued_commands() == 0 && self.window.is_empty()
+        !negotiating && self.outbound.outstanding() == 0
     }
 
-    /// Whether the first byte of this command has gone out and its reply has not come.
+    /// Whether the first byte of this command has been sent and its reply has not come.
     pub fn has_begun(&self, id: CommandId) -> bool {
-        let flight = self.window.get(id.0);
-        flight.is_some_and(|flight| flight.start < self.wire.position())
+        self.outbound.sent_of(id).is_some_and(|sent| sent != Sent::Nothing)
     }
 
-    /// The oldest command of which the first byte has gone out and whose reply has not come.
+    /// The oldest command of which the first byte has been sent and whose reply has not come.
     pub fn begun(&self) -> Option<CommandId> {
-        self.window.two_begun(self.wire.position())[0].map(CommandId)
+        self.outbound.two_begun()[0].map(CommandId)
     }
 
-    /// Whether all of this command has gone out and its reply has not come.
+    /// Whether all of this command has been sent and its reply has not come.
     pub fn is_sent(&self, id: CommandId) -> bool {
-        let flight = self.window.get(id.0);
-        flight.is_some_and(|flight| flight.end <= self.wire.position())
+        self.outbound.sent_of(id) == Some(Sent::All)
     }
 
     /// Where the connection stands.
@@ -324,24 +297,21 @@ impl<F> Connection<F> {
 
     /// What the server said first, once it has.
     pub fn greeting(&self) -> Option<&Greeting> {
-        self.greeting.as_ref()
+        match &self.side {
+            Side::Monitor(monitor) => monitor.greeting.as_ref(),
+            Side::Agent(_) => None,
+        }
     }
 
-    /// Unexpected input before the connection was ready: the last message, or else the number of bytes. `None` if
-    /// there was none, and once the connection is ready.
+    /// What came in place of what this connection waits for, as long as it is not ready: the last that
+    /// could be read, or else how many bytes came. `None` if nothing did, and once it is ready.
     ///
-    /// Names the cause if the wait fails, or if the connection ends before it is ready.
+    /// Names the cause if the wait fails.
     pub fn evidence(&self) -> Option<Evidence> {
-        if self.speaks_to_agent() {
-            return self.evidence_of_agent();
+        match &self.side {
+            Side::Monitor(monitor) => monitor.evidence(self.phase, self.framer.unfinished()),
+            Side::Agent(agent) => agent.evidence(self.phase),
         }
-        let bytes = match self.phase {
-            Phase::Greeting | Phase::Negotiating => {
-                (self.opening.undecided() + self.framer.unfinished()) as u64
-            }
-            _ => 0,
-        };
-        self.evidence.clone().or((bytes > 0).then_some(Evidence::Noise(bytes)))
     }
 
     /// Which of QEMU's servers is spoken to.
@@ -351,7 +321,7 @@ impl<F> Connection<F> {
 
     /// Whether out-of-band execution was negotiated.
     pub fn oob_enabled(&self) -> bool {
-        self.window.oob()
+        self.outbound.in_flight().oob()
     }
 
     /// How the connection ended, once it has.
@@ -361,53 +331,86 @@ impl<F> Connection<F> {
 
     /// How many replies came that were nobody's.
     pub fn strays(&self) -> u64 {
-        self.strays
+        self.unmatched
     }
 
-    /// Whether all of `quit` has gone out. Nothing goes behind it, so the wire is empty then.
-    pub(crate) fn quit_sent(&self) -> bool {
-        self.window.quitting() && self.wire.is_empty()
+    /// Changes the phase. Returns whether the trigger does so in this phase.
+    fn enter(&mut self, trigger: Trigger) -> bool {
+        let Some(phase) = self.phase.after(trigger) else { return false };
+        self.phase = phase;
+        true
     }
 
-    /// Whether this connection has given out that id.
-    pub(crate) fn is_ours(&self, id: u64) -> bool {
-        (1..self.next_id).contains(&id) || self.negotiation.is_ours(id)
+    fn check_acceptable(&self, out_of_band: bool, descriptor: bool) -> Result<(), Refusal> {
+        match &self.close_reason {
+            Some(reason) => return Err(Refusal::Closed(reason.clone())),
+            None if self.phase == Phase::Closing => return Err(Refusal::Closing),
+            None => {}
+        }
+        if (out_of_band || descriptor) && self.speaks_to_agent() {
+            return Err(Refusal::NotForGuestAgent);
+        }
+        if out_of_band && !self.oob_enabled() {
+            return Err(Refusal::OobNotNegotiated);
+        }
+        if descriptor && !self.config.descriptors {
+            return Err(Refusal::NoDescriptors);
+        }
+        if descriptor && out_of_band {
+            return Err(Refusal::DescriptorOutOfBand);
+        }
+        if self.outbound.outstanding() >= self.config.max_queued {
+            return Err(Refusal::QueueFull);
+        }
+        Ok(())
     }
 
-    /// A reply has left the window: an orderly close may be complete.
-    pub(crate) fn close_if_drained(&mut self) {
-        if self.window.is_empty() && self.phase.after(Trigger::Drained).is_some() {
+    /// After a reply: an orderly close may be complete.
+    fn close_if_drained(&mut self) {
+        let drained = self.outbound.in_flight().is_empty();
+        if drained && self.phase.after(Trigger::Drained).is_some() {
             self.end(CloseReason::Requested);
         }
     }
 
-    /// The connection has ended: everyone who waits is told, then that it has. The first reason
+    /// The connection has ended: reports the end of each command, then that of the connection. The first reason
     /// stays.
-    pub(crate) fn end(&mut self, reason: CloseReason) {
-        let Some(closed) = self.phase.after(Trigger::Ended) else { return };
-        self.phase = closed;
-        let sent = self.wire.position();
-        // Half a reply may be half an error.
-        let silent = reason.is_by_server() && !self.framer.mid_message();
-        for flight in self.window.clear() {
-            let outcome = if flight.start >= sent {
-                Err(ExecuteError::NotSent(reason.clone()))
-            } else if flight.quit && self.shutting_down && reason == CloseReason::Quit {
-                Ok(Raw::from_static("{}"))
-            } else if flight.no_reply && silent && flight.end <= sent {
-                Ok(NoReply::Closed.into())
-            } else {
-                Err(ExecuteError::Unanswered(reason.clone()))
-            };
-            if !flight.cancelled {
-                self.outputs.push_back(Output::Reply(CommandId(flight.id), outcome));
-            }
+    fn end(&mut self, reason: CloseReason) {
+        if !self.enter(Trigger::Ended) {
+            return;
         }
+        self.end_in_flight(&reason);
         self.end_queued(&reason);
-        self.wire.clear();
+        self.outbound.clear_send_buffer();
         self.framer = Framer::new(0, 0);
         self.close_reason = Some(reason.clone());
         self.outputs.push_back(Output::Closed(reason));
+    }
+
+    fn end_in_flight(&mut self, reason: &CloseReason) {
+        let shut_down = match &self.side {
+            Side::Monitor(monitor) => monitor.shutting_down && *reason == CloseReason::Quit,
+            Side::Agent(_) => false,
+        };
+        // Half a reply may be half an error.
+        let silent = reason.is_by_server() && !self.framer.mid_message();
+        for command in self.outbound.clear_in_flight() {
+            let outcome = match self.outbound.sent(&command) {
+                Sent::Nothing => Err(ExecuteError::NotSent(reason.clone())),
+                _ if command.quit && shut_down => Ok(Raw::from_static("{}")),
+                Sent::All if command.no_reply && silent => Ok(NoReply::Closed.into()),
+                _ => Err(ExecuteError::Unanswered(reason.clone())),
+            };
+            if !command.cancelled {
+                self.outputs.push_back(Output::Reply(CommandId(command.id), outcome));
+            }
+        }
+    }
+
+    fn end_queued(&mut self, reason: &CloseReason) {
+        let not_sent =
+            |id| Output::Reply(CommandId(id), Err(ExecuteError::NotSent(reason.clone())));
+        self.outputs.extend(self.outbound.clear_queued().into_iter().map(not_sent));
     }
 }
 

@@ -7,13 +7,11 @@ use alloc::vec::Vec;
 
 use serde::Serialize;
 
-use crate::codec::encode;
 use crate::codec::message::{Greeting, Reply, ReplyId};
-use crate::connection::Connection;
 use crate::connection::close::{CloseReason, Violation};
 use crate::connection::output::Output;
 use crate::connection::phase::{Phase, Trigger};
-use crate::payload::command::Request;
+use crate::connection::{Connection, Side};
 
 /// How many greetings may come before `Ready`. Real servers send two at most.
 const MAX_GREETINGS: usize = 8;
@@ -21,7 +19,7 @@ const MAX_GREETINGS: usize = 8;
 /// The `qmp_capabilities` of a connection. Their ids count from the first one, and no command has
 /// any of them.
 #[derive(Debug)]
-pub(crate) struct Negotiation {
+pub(super) struct Negotiation {
     next_id: u64,
     sent: usize,
     /// Whether the first one enables out-of-band execution; the others ask for the same.
@@ -31,17 +29,26 @@ pub(crate) struct Negotiation {
 }
 
 impl Negotiation {
-    pub(crate) fn new(first_id: u64) -> Self {
+    pub(super) fn new(first_id: u64) -> Self {
         Self { next_id: first_id, sent: 0, oob: false, owed: Vec::new() }
     }
 
+    /// The id of the `qmp_capabilities` that is sent now.
+    fn next(&mut self) -> u64 {
+        let id = self.next_id;
+        self.next_id += 1;
+        self.sent += 1;
+        self.owed.push(id);
+        id
+    }
+
     /// Whether some `qmp_capabilities` has had this id.
-    pub(crate) fn is_ours(&self, id: u64) -> bool {
+    pub(super) fn is_ours(&self, id: u64) -> bool {
         (self.next_id - self.sent as u64..self.next_id).contains(&id)
     }
 
     /// Takes note of a reply. Tells whether it was owed.
-    pub(crate) fn settle(&mut self, id: u64) -> bool {
+    pub(super) fn settle(&mut self, id: u64) -> bool {
         let owed = self.owed.len();
         self.owed.retain(|other| *other != id);
         self.owed.len() < owed
@@ -61,62 +68,63 @@ impl<F> Connection<F> {
     /// connects while it starts. In the second case another connection to the same address, closed
     /// at once, wakes it.
     pub fn awaits_capabilities(&self) -> bool {
-        self.phase == Phase::Negotiating && self.wire.is_empty()
+        self.phase == Phase::Negotiating && self.outbound.all_sent()
     }
 
     /// QMP specification, section "Capabilities Negotiation".
-    pub(crate) fn negotiate(&mut self, greeting: Greeting) {
-        let Some(phase) = self.phase.after(Trigger::Greeted) else {
+    pub(super) fn negotiate(&mut self, greeting: Greeting) {
+        let Side::Monitor(monitor) = &mut self.side else {
             return self.violation(Violation::SecondGreeting);
         };
-        if self.negotiation.sent == MAX_GREETINGS {
+        if self.phase.after(Trigger::Greeted).is_none() {
+            return self.violation(Violation::SecondGreeting);
+        }
+        let negotiation = &mut monitor.negotiation;
+        if negotiation.sent == MAX_GREETINGS {
             return self.violation(Violation::TooManyGreetings { limit: MAX_GREETINGS });
         }
-        self.phase = phase;
-        if self.negotiation.sent == 0 {
+        if negotiation.sent == 0 {
             let offers_oob = greeting.capabilities.iter().any(|offered| offered == "oob");
-            self.negotiation.oob = self.config.oob && offers_oob;
+            negotiation.oob = self.config.oob && offers_oob;
         }
-        self.greeting = Some(greeting);
-        self.send_capabilities();
+        let (id, oob) = (negotiation.next(), negotiation.oob);
+        monitor.greeting = Some(greeting);
+        self.enter(Trigger::Greeted);
+        self.send_capabilities(id, oob);
     }
 
-    fn send_capabilities(&mut self) {
+    fn send_capabilities(&mut self, id: u64, oob: bool) {
         #[derive(Serialize)]
         struct Enable {
             enable: [&'static str; 1],
         }
-        let id = self.negotiation.next_id;
-        self.negotiation.next_id += 1;
-        self.negotiation.sent += 1;
-        self.negotiation.owed.push(id);
-        let enable = self.negotiation.oob.then_some(Enable { enable: ["oob"] });
-        let request = Request::<_, F>::new("qmp_capabilities").arguments(enable);
-        // Encoding these arguments cannot fail.
-        let _ = encode::append(self.wire.text(), &request);
-        encode::finish(self.wire.text(), Some(id), false);
+        let enable = oob.then_some(Enable { enable: ["oob"] });
+        self.outbound.commit_own(b"", "qmp_capabilities", enable, Some(id));
     }
 
     /// Replies come in the order of the commands: the first success is enough, and a refusal counts if
     /// no later `qmp_capabilities` may still succeed.
-    pub(crate) fn handle_reply_to_negotiation(&mut self, reply: Reply) {
+    pub(super) fn handle_reply_to_negotiation(&mut self, reply: Reply) {
+        let Side::Monitor(monitor) = &mut self.side else { return };
+        let negotiation = &mut monitor.negotiation;
         let id = match reply.id {
-            ReplyId::Number(id) if self.negotiation.settle(id) => id,
-            _ => return self.stray(reply),
+            ReplyId::Number(id) if negotiation.settle(id) => id,
+            _ => return self.report_unmatched(reply),
         };
-        match (reply.outcome, self.phase.after(Trigger::Accepted), self.greeting.clone()) {
-            (Ok(_), Some(phase), Some(greeting)) => {
-                self.phase = phase;
-                self.evidence = None;
-                if self.negotiation.oob {
-                    self.window.enable_oob();
+        match reply.outcome {
+            Ok(_) => {
+                if negotiation.oob {
+                    self.outbound.enable_oob();
                 }
-                self.outputs.push_back(Output::Ready(Some(greeting)));
+                monitor.evidence = None;
+                let greeting = monitor.greeting.clone();
+                self.enter(Trigger::Accepted);
+                self.outputs.push_back(Output::Ready(greeting));
             }
-            (Err(error), ..) if !self.negotiation.owes_later_than(id) => {
+            Err(error) if !negotiation.owes_later_than(id) => {
                 self.end(CloseReason::NegotiationRefused(error));
             }
-            _ => {}
+            Err(_) => {}
         }
     }
 }

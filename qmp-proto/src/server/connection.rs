@@ -12,7 +12,7 @@ use super::message;
 use super::output::{CloseReason, Output, RespondError, Ticket};
 use super::progress::{Running, Waiting};
 use crate::connection::close::IoFailure;
-use crate::connection::outbound::send_buffer::Wire;
+use crate::connection::outbound::send_buffer::SendBuffer;
 use crate::payload::error::CommandError;
 use crate::payload::event::Event;
 
@@ -46,7 +46,7 @@ pub struct Connection<F = Infallible> {
     pub(super) queue: VecDeque<Waiting>,
     pub(super) running: Vec<Running>,
     pub(super) next_ticket: u64,
-    pub(super) wire: Wire<Infallible>,
+    pub(super) wire: SendBuffer<Infallible>,
     pub(super) outputs: VecDeque<Output>,
     pub(super) close_reason: Option<CloseReason>,
 }
@@ -68,7 +68,7 @@ pub enum Phase {
 impl<F> Connection<F> {
     /// A connection to which a client has just come.
     pub fn new(config: Config) -> Self {
-        let mut wire = Wire::new();
+        let mut wire = SendBuffer::new();
         message::greeting(wire.text(), &config);
         let rules = config.rules();
         Self {

@@ -1,108 +1,214 @@
-//! Commands on their way out: they wait in `queue`, are claimed when `in_flight` admits them, and lie in `send_buffer` until
-//! the transport took them.
+//! Commands on their way out: queued in `queue`, committed once `in_flight` admits them, and kept in `send_buffer` until
+//! the transport has taken their bytes.
 //!
-//! This file moves them from one to the next, and ends those that are not sent.
+//! This file has the way from one to the next.
 
 pub(crate) mod queue;
 pub(crate) mod in_flight;
 pub(crate) mod send_buffer;
 
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
-use crate::connection::Connection;
-use crate::connection::close::CloseReason;
+use serde::Serialize;
+
+use crate::codec::encode::{self, Prepared};
+use crate::connection::outbound::in_flight::{Committed, InFlight};
 use crate::connection::outbound::queue::Queue;
-use crate::connection::output::Output;
-use crate::connection::phase::Phase;
-use crate::payload::command::CommandId;
-use crate::payload::error::{ExecuteError, Refusal};
+use crate::connection::outbound::send_buffer::{SendBuffer, Transmit};
+use crate::payload::command::{CommandId, Request};
+use crate::payload::error::Refusal;
 
-impl<F> Connection<F> {
-    pub(crate) fn check_acceptable(
-        &self,
-        out_of_band: bool,
-        descriptor: bool,
-    ) -> Result<(), Refusal> {
-        match &self.close_reason {
-            Some(reason) => return Err(Refusal::Closed(reason.clone())),
-            None if self.phase == Phase::Closing => return Err(Refusal::Closing),
-            None => {}
+/// All commands of a connection that have not ended, and their bytes.
+#[derive(Debug)]
+pub(crate) struct Outbound<F> {
+    /// Ids are given in this order, and none twice.
+    next_id: u64,
+    in_band: Queue<F>,
+    out_of_band: Queue<F>,
+    in_flight: InFlight,
+    send_buffer: SendBuffer<F>,
+}
+
+/// How much of a committed command has been sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Sent {
+    Nothing,
+    Part,
+    All,
+}
+
+impl<F> Outbound<F> {
+    pub(crate) fn new(first_id: u64, in_flight_limit: Option<usize>) -> Self {
+        Self {
+            next_id: first_id,
+            in_band: Queue::new(),
+            out_of_band: Queue::new(),
+            in_flight: InFlight::new(in_flight_limit),
+            send_buffer: SendBuffer::new(),
         }
-        if (out_of_band || descriptor) && self.speaks_to_agent() {
-            return Err(Refusal::NotForGuestAgent);
-        }
-        if out_of_band && !self.window.oob() {
-            return Err(Refusal::OobNotNegotiated);
-        }
-        if descriptor && !self.config.descriptors {
-            return Err(Refusal::NoDescriptors);
-        }
-        if descriptor && out_of_band {
-            return Err(Refusal::DescriptorOutOfBand);
-        }
-        if self.queued_commands() + self.window.len() >= self.config.max_queued {
-            return Err(Refusal::QueueFull);
-        }
-        Ok(())
     }
 
-    pub(crate) fn queue(&mut self, out_of_band: bool) -> &mut Queue<F> {
-        if out_of_band { &mut self.out_of_band } else { &mut self.in_band }
+    /// The commands in flight.
+    pub(crate) fn in_flight(&self) -> &InFlight {
+        &self.in_flight
     }
 
-    /// The command with the next id stands in its queue: does it fit there?
-    pub(crate) fn accepted(&mut self, id: u64) -> Result<CommandId, Refusal> {
+    /// Out-of-band execution was negotiated.
+    pub(crate) fn enable_oob(&mut self) {
+        self.in_flight.enable_oob();
+    }
+
+    pub(crate) fn next_id(&mut self) -> u64 {
+        let id = self.next_id;
         self.next_id += 1;
-        if self.queued_bytes() > self.config.max_queued_bytes && self.queued_commands() > 1 {
-            let _ = self.withdraw(id);
+        id
+    }
+
+    /// Whether an id below the next one is a command's.
+    pub(crate) fn has_given(&self, id: u64) -> bool {
+        (1..self.next_id).contains(&id)
+    }
+
+    /// How many commands are queued.
+    pub(crate) fn queued(&self) -> usize {
+        self.in_band.len() + self.out_of_band.len()
+    }
+
+    /// How many commands are queued or in flight.
+    pub(crate) fn outstanding(&self) -> usize {
+        self.queued() + self.in_flight.len()
+    }
+
+    /// Queues a command, if all queued texts have at most so many bytes. One command alone is always taken.
+    pub(crate) fn push(
+        &mut self,
+        command: Prepared<F>,
+        max_bytes: usize,
+    ) -> Result<CommandId, Refusal> {
+        let bytes = self.in_band.bytes() + self.out_of_band.bytes() + command.text.len();
+        if bytes > max_bytes && self.queued() > 0 {
             return Err(Refusal::QueueFull);
+        }
+        let id = self.next_id();
+        match command.out_of_band {
+            true => self.out_of_band.push(id, command),
+            false => self.in_band.push(id, command),
         }
         Ok(CommandId(id))
     }
 
-    pub(crate) fn queued_commands(&self) -> usize {
-        self.in_band.commands() + self.out_of_band.commands()
+    /// Removes a queued command.
+    pub(crate) fn withdraw(&mut self, id: CommandId) -> Option<Prepared<F>> {
+        self.in_band.withdraw(id.0).or_else(|| self.out_of_band.withdraw(id.0))
     }
 
-    fn queued_bytes(&self) -> usize {
-        self.in_band.bytes() + self.out_of_band.bytes()
-    }
-
-    pub(crate) fn withdraw(&mut self, id: u64) -> Option<Option<F>> {
-        self.in_band.withdraw(id).or_else(|| self.out_of_band.withdraw(id))
-    }
-
-    /// Moves the command whose turn it is to the wire.
-    pub(crate) fn claim_next(&mut self) -> bool {
-        if self.phase != Phase::Ready {
-            return false;
-        }
+    /// Commits the next command, out-of-band ones first, if one is admitted. Its id is written if the peer is to
+    /// get one.
+    pub(crate) fn commit_next(&mut self, with_id: bool) -> bool {
+        let in_flight = &self.in_flight;
+        let admitted =
+            |queue: &&mut Queue<F>| queue.front().is_some_and(|command| in_flight.admits(command));
         let mut queues = [&mut self.out_of_band, &mut self.in_band].into_iter();
-        let admitted = |queue: &&mut Queue<F>| {
-            queue.front().is_some_and(|command| self.window.admits(command))
-        };
-        let Some(queue) = queues.find(admitted) else {
+        let Some((id, mut command)) = queues.find(admitted).and_then(Queue::pop) else {
             return false;
         };
-        let start = self.wire.end();
-        let Some(command) = queue.pop_into(self.wire.text(), self.sync.echoes_ids()) else {
-            return false;
-        };
-        self.window.enter(&command, start..self.wire.end());
+        let start = self.send_buffer.end();
+        let text = self.send_buffer.append(core::mem::take(&mut command.text));
+        encode::finish(text, with_id.then_some(id), command.quit);
+        self.in_flight.add(id, &command, start..self.send_buffer.end());
         if let Some(descriptor) = command.descriptor {
-            self.wire.attach(descriptor, start);
+            self.send_buffer.attach(descriptor, start);
         }
         true
     }
 
-    pub(crate) fn end_queued(&mut self, reason: &CloseReason) {
-        let mut ids: Vec<u64> = Vec::with_capacity(self.queued_commands());
+    /// Commits a command of the connection's own, which is not in flight: `qmp_capabilities` or
+    /// `guest-sync-delimited`, after a `prefix`.
+    pub(crate) fn commit_own(
+        &mut self,
+        prefix: &[u8],
+        name: &'static str,
+        arguments: impl Serialize,
+        id: Option<u64>,
+    ) {
+        let text = self.send_buffer.text();
+        text.extend_from_slice(prefix);
+        // Neither name nor arguments can be refused.
+        let _ = encode::append(text, &Request::<_, F>::new(name).arguments(arguments));
+        encode::finish(text, id, false);
+    }
+
+    pub(crate) fn transmit(&self) -> Option<Transmit<'_, F>> {
+        self.send_buffer.lend()
+    }
+
+    pub(crate) fn advance(&mut self, n: usize) {
+        self.send_buffer.advance(n);
+    }
+
+    /// Whether all committed bytes have been sent.
+    pub(crate) fn all_sent(&self) -> bool {
+        self.send_buffer.is_empty()
+    }
+
+    /// How many bytes have been sent since the connection began.
+    pub(crate) fn position(&self) -> u64 {
+        self.send_buffer.position()
+    }
+
+    /// How much of a command in flight has been sent.
+    pub(crate) fn sent(&self, command: &Committed) -> Sent {
+        match self.position() {
+            sent if sent <= command.positions.start => Sent::Nothing,
+            sent if sent < command.positions.end => Sent::Part,
+            _ => Sent::All,
+        }
+    }
+
+    /// How much of the command with this id has been sent, if it is in flight.
+    pub(crate) fn sent_of(&self, id: CommandId) -> Option<Sent> {
+        self.in_flight.get(id.0).map(|command| self.sent(command))
+    }
+
+    /// The first two commands in flight of which a byte has been sent.
+    pub(crate) fn two_begun(&self) -> [Option<u64>; 2] {
+        self.in_flight.two_before(self.position())
+    }
+
+    /// Whether all of `quit` has been sent. No command follows it.
+    pub(crate) fn quit_sent(&self) -> bool {
+        self.in_flight.quitting() && self.all_sent()
+    }
+
+    /// Marks a command in flight as cancelled. `None` if there is none, or if it is cancelled already.
+    pub(crate) fn cancel(&mut self, id: CommandId) -> Option<&Committed> {
+        let command = self.in_flight.get_mut(id.0).filter(|command| !command.cancelled)?;
+        command.cancelled = true;
+        Some(command)
+    }
+
+    /// A reply came. Returns its command, if that is in flight.
+    pub(crate) fn answered(&mut self, id: u64, success: bool) -> Option<Committed> {
+        self.in_flight.remove(id, success)
+    }
+
+    /// Removes all queued commands; returns their ids in order.
+    pub(crate) fn clear_queued(&mut self) -> Vec<u64> {
+        let mut ids = Vec::with_capacity(self.queued());
         ids.extend(self.in_band.clear());
         ids.extend(self.out_of_band.clear());
         ids.sort_unstable();
-        self.outputs
-            .extend(ids.into_iter().map(|id| {
-                Output::Reply(CommandId(id), Err(ExecuteError::NotSent(reason.clone())))
-            }));
+        ids
+    }
+
+    /// Removes all commands in flight. [`sent`](Self::sent) still tells how much of each was sent.
+    pub(crate) fn clear_in_flight(&mut self) -> VecDeque<Committed> {
+        self.in_flight.clear()
+    }
+
+    /// Drops the committed bytes that are not sent.
+    pub(crate) fn clear_send_buffer(&mut self) {
+        self.send_buffer.clear();
     }
 }

@@ -159,29 +159,18 @@ impl Model {
 
     fn is_too_much(&self, kind: Kind, name: &str) -> bool {
         let waiting: usize = self.queued().map(|command| command.text.len()).sum();
-        let bytes = waiting + self.text(kind, name, self.next_id).len();
+        let bytes = waiting + text(kind, name).len();
         waiting > 0 && bytes > self.choices.max_queued_bytes
     }
 
-    /// A command is asked for, whether it is accepted or not: it may have taken an id.
+    /// A command is asked for: it takes an id if it is accepted.
     pub fn ask(&mut self, kind: Kind, name: &str) {
-        let outstanding = self.commands.iter().filter(|c| c.state != State::Ended).count();
-        let full = outstanding >= self.choices.max_queued;
-        let verdict = self.verdict(kind, name);
-        self.next_id += u64::from(verdict.is_ok() || verdict == Err(Refusal::QueueFull) && !full);
-    }
-
-    /// A command as it should stand in the queue: a guest agent's has no end there.
-    fn text(&self, kind: Kind, name: &str, id: impl ToString) -> String {
-        let verb = if kind == Kind::OutOfBand { "exec-oob" } else { "execute" };
-        let end = if self.choices.agent { String::new() } else { end(kind, Some(id)) };
-        format!("{{\"{verb}\":\"{name}\"{end}")
+        self.next_id += u64::from(self.verdict(kind, name).is_ok());
     }
 
     pub fn execute(&mut self, id: CommandId, kind: Kind, name: &str, descriptor: Option<u32>) {
         assert_eq!(id.to_string(), (self.next_id - 1).to_string());
-        let text = self.text(kind, name, id);
-        let state = State::Queued;
+        let (text, state) = (text(kind, name), State::Queued);
         self.commands.push(Command { id, kind, text, descriptor, cancelled: false, state });
     }
 
@@ -242,12 +231,10 @@ impl Model {
         }
         while let Some(next) = self.next_to_claim().filter(|_| all_sent) {
             let start = self.wire.len();
-            let (agent, echoes) = (self.choices.agent, self.choices.echoes);
+            let has_id = !self.choices.agent || self.choices.echoes;
             let command = &mut self.commands[next];
             command.state = State::InFlight(start);
-            if agent {
-                command.text += &end(command.kind, echoes.then_some(command.id));
-            }
+            command.text += &end(command.kind, has_id.then_some(command.id));
             self.wire.extend(command.text.as_bytes());
             self.riding.extend(command.descriptor.take().map(|descriptor| (start, descriptor)));
         }
@@ -328,6 +315,12 @@ impl Model {
 }
 
 /// How a command ends.
+/// A queued command. Its end is written when it is committed.
+fn text(kind: Kind, name: &str) -> String {
+    let verb = if kind == Kind::OutOfBand { "exec-oob" } else { "execute" };
+    format!("{{\"{verb}\":\"{name}\"")
+}
+
 fn end(kind: Kind, id: Option<impl ToString>) -> String {
     let id = id.map(|id| format!(",\"id\":{}", id.to_string())).unwrap_or_default();
     let end = if kind == Kind::Quit { "" } else { "\n" };
