@@ -163,6 +163,7 @@ impl error::Error for Error {
 impl From<ExecuteError> for Error {
     fn from(error: ExecuteError) -> Self {
         match error {
+            ExecuteError::TimedOut { sent } => Self::TimedOut { sent },
             ExecuteError::Command(error) => Self::Command(error),
             ExecuteError::NotSent(reason) => Self::NotSent(reason),
             ExecuteError::Unanswered(reason) => Self::Unanswered(reason),

@@ -64,9 +64,6 @@ impl Options {
     }
 }
 
-/// How long a guest agent's session is waited for before it is asked for again.
-pub const ASK_AGAIN: Duration = Duration::from_secs(1);
-
 /// Which step was not reached when the deadline passed, on a connection that began at `start`.
 pub fn not_ready(hub: &Hub, start: Instant) -> ConnectError {
     let waited = start.elapsed();

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         // Any number that is not the same each time.
         let mut protocol = Connection::new(Config::default(), RandomState::new().hash_one(number));
         // Accepted now, sent when the negotiation is done.
-        protocol.execute(Request::of(&QueryStatus))?;
+        protocol.execute(Request::of(&QueryStatus), None)?;
         monitors.push((stream, protocol));
     }
     let mut ready = Events::with_capacity(64);

@@ -61,7 +61,7 @@
 //! }
 //!
 //! let mut connection = <Connection>::new(Config::default(), 0x5eed_0000_0000_0000);
-//! let query = connection.execute(Request::of(&QueryStatus))?;
+//! let query = connection.execute(Request::of(&QueryStatus), None)?;
 //! let mut told = Vec::new();
 //! loop {
 //!     let mut sent = Vec::new();
@@ -142,6 +142,7 @@ pub use connection::evidence::Evidence;
 pub use connection::outbound::send_buffer::Transmit;
 pub use connection::output::{Cancelled, Output, Stray};
 pub use connection::phase::Phase;
+pub use connection::timers::Instant;
 pub use payload::command::{Command, CommandId, Empty, Request};
 pub use payload::decode::{DecodeError, DecodeErrorKind};
 pub use payload::error::{CommandError, ErrorClass, ExecuteError, JsonFault, Refusal};

@@ -139,7 +139,8 @@ fn c17_so_is_a_guest_agents_command_and_one_with_a_descriptor() {
     let question = agent_text(&mut agent);
     let number = question.rsplit(':').next().unwrap().trim_end_matches(['}', '\n']);
     agent.feed([b"\xff", format!("{{\"return\": {number}}}").as_bytes()].concat());
-    let shutdown = agent.connection.execute(Request::new("guest-shutdown").no_reply()).unwrap();
+    let shutdown =
+        agent.connection.execute(Request::new("guest-shutdown").no_reply(), None).unwrap();
     assert!(agent.connection.transmit().is_some());
     agent.connection.handle_failure(IoFailure::Reset);
     assert_eq!(agent.told(), [Told::Ready, Told::NotSent(shutdown), closed]);
@@ -171,7 +172,7 @@ fn c17_closed_is_told_once_and_last_and_stays() {
         peer.feed(event("STOP"));
         peer.connection.advance(1000);
         assert_eq!(peer.take_all(), "");
-        let refused = peer.connection.execute(Request::new("stop"));
+        let refused = peer.connection.execute(Request::new("stop"), None);
         assert_eq!(refused, Err(Refusal::Closed(reason.clone())));
         assert!(matches!(peer.connection.cancel(in_flight), Cancelled::Unknown));
         assert_eq!(peer.told(), []);
@@ -281,7 +282,7 @@ fn c19_close_waits_for_the_replies_in_flight() {
     peer.connection.close();
     assert_eq!(peer.told(), queued.map(Told::NotSent));
     assert_eq!(peer.connection.phase(), Phase::Closing);
-    assert_eq!(peer.connection.execute(Request::new("f")), Err(Refusal::Closing));
+    assert_eq!(peer.connection.execute(Request::new("f"), None), Err(Refusal::Closing));
     peer.connection.close();
     assert_eq!(peer.told(), [], "once is enough");
     // The rest of what was claimed goes out.

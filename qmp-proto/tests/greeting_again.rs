@@ -220,7 +220,7 @@ fn c9_recorded_sessions_with_two_greetings_become_ready() {
         lines[..2 + end].iter().for_each(|line| peer.feed(line));
         assert_eq!(peer.told(), [Told::Ready], "{name}");
         assert_eq!(peer.connection.strays(), 0, "{name}");
-        let query = peer.connection.execute(Request::query("status")).unwrap();
+        let query = peer.connection.execute(Request::query("status"), None).unwrap();
         peer.take_all();
         let reply = lines.last().unwrap();
         let start = reply.find(", \"id\": ").unwrap();

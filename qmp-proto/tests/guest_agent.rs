@@ -6,6 +6,8 @@
 mod ids;
 #[path = "guest_agent/no_reply.rs"]
 mod no_reply;
+#[path = "guest_agent/probes.rs"]
+mod probes;
 #[path = "guest_agent/replies.rs"]
 mod replies;
 #[path = "guest_agent/sessions.rs"]

@@ -50,7 +50,7 @@ fn c9_the_id_of_the_handshake_is_this_connections_alone() {
         assert!(id > 0 && id < 1 << 53, "{id} is exact as a double");
         handshakes.insert(id);
         // What was sent to others is answered before, so the ids of commands may be short.
-        let first = connection.execute(Request::new("stop")).unwrap();
+        let first = connection.execute(Request::new("stop"), None).unwrap();
         assert_eq!(first.to_string(), "1");
         assert!(id > 1 << 50, "no command has {id}");
     }
@@ -141,7 +141,7 @@ fn c10_oob_is_off_by_default() {
     assert!(sent[0].arguments.is_null(), "{sent:?}");
     peer.answer(sent[0].id);
     assert!(!peer.connection.oob_enabled());
-    let refused = peer.connection.execute(Request::new("migrate-pause").out_of_band());
+    let refused = peer.connection.execute(Request::new("migrate-pause").out_of_band(), None);
     assert_eq!(refused, Err(Refusal::OobNotNegotiated));
 }
 
@@ -151,7 +151,7 @@ fn c10_oob_is_asked_for_where_it_is_offered() {
         let mut peer = Peer::new(oob());
         let refused = Err(Refusal::OobNotNegotiated);
         let execute = |peer: &mut Peer| {
-            peer.connection.execute(Request::new("migrate-pause").out_of_band()).map(|_| ())
+            peer.connection.execute(Request::new("migrate-pause").out_of_band(), None).map(|_| ())
         };
         assert_eq!(execute(&mut peer), refused, "before the greeting");
         peer.feed(greeting);

@@ -198,7 +198,7 @@ fn c5_a_part_can_stay_raw() {
     assert!(serde_json::to_string(&returned("[1 2]")).is_err());
     // As the arguments of a command, too.
     let mut peer = Peer::ready(Config::default());
-    peer.connection.execute(Request::new("x").arguments(returned(r#"{"a": 1}"#))).unwrap();
+    peer.connection.execute(Request::new("x").arguments(returned(r#"{"a": 1}"#)), None).unwrap();
     assert!(peer.take_all().contains(r#""arguments":{"a": 1},"#));
 }
 

@@ -284,18 +284,18 @@ fn c22_a_connection_is_shown_without_what_goes_through_it() {
         (config.oob, config.window) = (true, Some(1));
     }));
     let request = || Request::new("set_password").arguments(BTreeMap::from([("password", SECRET)]));
-    let before = peer.connection.execute(request()).unwrap();
+    let before = peer.connection.execute(request(), None).unwrap();
     assert_unseen(&peer.connection);
     peer.greet();
     peer.accept();
     peer.told();
-    peer.connection.execute(request()).unwrap();
+    peer.connection.execute(request(), None).unwrap();
     assert_unseen(&peer.connection);
     assert_unseen(&peer.connection.transmit().unwrap());
     assert_unseen(&peer.connection);
     peer.take(10).unwrap();
     assert_unseen(&peer.connection);
-    peer.connection.execute(request().out_of_band()).unwrap();
+    peer.connection.execute(request().out_of_band(), None).unwrap();
     assert_unseen(&peer.connection);
     peer.take_all();
     for half in [
@@ -328,7 +328,7 @@ fn c22_a_refusal_does_not_repeat_the_arguments() {
             Ok(request) => request,
             Err(refusal) => return refusal,
         };
-        peer.connection.execute(request).expect_err(json)
+        peer.connection.execute(request, None).expect_err(json)
     };
     for json in [
         r#"{"a": "s3cr3t", "a": "s3cr3t"}"#,
@@ -341,7 +341,8 @@ fn c22_a_refusal_does_not_repeat_the_arguments() {
         let refusal = refused(json);
         assert!(!texts(&refusal).contains(SECRET), "{json}: {}", texts(&refusal));
     }
-    let refusal = peer.connection.execute(Request::new("x").arguments(Unwritable)).unwrap_err();
+    let refusal =
+        peer.connection.execute(Request::new("x").arguments(Unwritable), None).unwrap_err();
     assert!(!texts(&refusal).contains(SECRET), "{}", texts(&refusal));
 }
 

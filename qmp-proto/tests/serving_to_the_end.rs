@@ -283,8 +283,8 @@ fn a_client_reads_what_is_written_over_many_lines() {
     let mut server = Server::new(config(|config| config.pretty = true));
     let mut client = <Connection>::new(qmp_proto::Config::default(), 1);
     client.handle_input(server.sent().as_bytes());
-    client.execute(Request::new("query-name")).unwrap();
-    client.execute(Request::new("stop")).unwrap();
+    client.execute(Request::new("query-name"), None).unwrap();
+    client.execute(Request::new("stop"), None).unwrap();
     let send = |client: &mut Connection, server: &mut Server| {
         while let Some(transmit) = client.transmit() {
             let length = transmit.bytes.len();

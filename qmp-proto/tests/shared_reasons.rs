@@ -58,7 +58,7 @@ fn told_with_one_text(peer: &mut Peer) -> [usize; 2] {
         assert!(std::ptr::eq(&**text, &*cause(reason).desc), "a text of its own");
     }
     assert!(closed);
-    let Err(Refusal::Closed(reason)) = peer.connection.execute(Request::new("late")) else {
+    let Err(Refusal::Closed(reason)) = peer.connection.execute(Request::new("late"), None) else {
         panic!("it is closed");
     };
     assert!(std::ptr::eq(&**text, &*cause(&reason).desc), "a text of its own");

@@ -193,11 +193,11 @@ fn c11_where_it_cannot_be_carried_it_is_refused_and_closed() {
     let mut peer = Peer::ready(oob());
     let descriptor = Descriptor::open(1, &peer.open);
     let request = Request::new("migrate-recover").out_of_band().descriptor(descriptor);
-    assert_eq!(peer.connection.execute(request), Err(Refusal::DescriptorOutOfBand));
+    assert_eq!(peer.connection.execute(request, None), Err(Refusal::DescriptorOutOfBand));
     assert!(peer.open().is_empty());
     let descriptor = Descriptor::open(2, &peer.open);
     let request = Request::new("getfd").descriptor(descriptor).arguments([1]);
-    assert!(matches!(peer.connection.execute(request), Err(Refusal::InvalidJson(_))));
+    assert!(matches!(peer.connection.execute(request, None), Err(Refusal::InvalidJson(_))));
     assert!(peer.open().is_empty());
 }
 
@@ -302,14 +302,14 @@ fn c17_what_waits_is_bounded_in_bytes() {
     }));
     let long = || Request::new("x".repeat(1000));
     // One alone is always taken, or it could never be sent.
-    let first = peer.connection.execute(long()).unwrap();
+    let first = peer.connection.execute(long(), None).unwrap();
     assert_eq!(peer.try_execute_fd("a", 1), Err(Refusal::QueueFull));
     assert!(peer.open().is_empty());
     assert_eq!(peer.sent().len(), 1);
     let second = peer.execute("a");
-    assert_eq!(peer.connection.execute(long()), Err(Refusal::QueueFull));
+    assert_eq!(peer.connection.execute(long(), None), Err(Refusal::QueueFull));
     let prepared = long().prepare().unwrap();
-    assert_eq!(peer.connection.execute_prepared(prepared), Err(Refusal::QueueFull));
+    assert_eq!(peer.connection.execute_prepared(prepared, None), Err(Refusal::QueueFull));
     peer.execute("b");
     // The refused ones left no trace.
     peer.answer(first);

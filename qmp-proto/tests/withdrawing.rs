@@ -76,7 +76,7 @@ impl Queue {
             request = request.descriptor(Descriptor::open(self.descriptors, &self.peer.open));
         }
         let waiting = self.list.iter().map(Waiting::queued_length).sum::<usize>();
-        match self.peer.connection.execute(request) {
+        match self.peer.connection.execute(request, None) {
             Ok(id) => {
                 let command = Waiting { id, name, descriptor: number };
                 assert!(waiting == 0 || waiting + command.queued_length() <= MAX_BYTES, "no room");
@@ -251,7 +251,7 @@ fn c3_what_waits_for_the_transport_is_bounded_in_bytes() {
         let long = || Request::new("x".repeat(900));
         let mut accepted = Vec::new();
         let refusal = loop {
-            match peer.connection.execute(long()) {
+            match peer.connection.execute(long(), None) {
                 Ok(id) => accepted.push(id),
                 Err(refusal) => break refusal,
             }
@@ -265,6 +265,6 @@ fn c3_what_waits_for_the_transport_is_bounded_in_bytes() {
         // The first was claimed, and there is room for ten behind it.
         assert!((10..=11).contains(&accepted.len()), "{}", accepted.len());
         assert_eq!(peer.sent().len(), accepted.len(), "they go out as soon as they can");
-        peer.connection.execute(long()).unwrap();
+        peer.connection.execute(long(), None).unwrap();
     }
 }

@@ -16,16 +16,16 @@ use support::peer::{Peer, Told, config, descriptors, event};
 #[test]
 fn c8_each_command_is_one_line_as_qemu_reads_it() {
     let mut peer = Peer::ready(Config::default());
-    let execute = |peer: &mut Peer, request| peer.connection.execute(request).unwrap();
+    let execute = |peer: &mut Peer, request| peer.connection.execute(request, None).unwrap();
     let id = execute(&mut peer, Request::new("stop").arguments(json!({})));
     assert_eq!(
         peer.take_all(),
         format!("{{\"execute\":\"stop\",\"arguments\":{{}},\"id\":{id}}}\n")
     );
-    let id = peer.connection.execute(Request::new("a\"b")).unwrap();
+    let id = peer.connection.execute(Request::new("a\"b"), None).unwrap();
     assert_eq!(peer.take_all(), format!("{{\"execute\":\"a\\\"b\",\"id\":{id}}}\n"));
     let raw = Request::new("x").raw_arguments(" { \"n\" : 1.50 ,\n\"é\": \"\\u00e9\" } ").unwrap();
-    let id = peer.connection.execute(raw).unwrap();
+    let id = peer.connection.execute(raw, None).unwrap();
     let expected = format!(
         "{{\"execute\":\"x\",\"arguments\":{{ \"n\" : 1.50 ,\n\"é\": \"\\u00e9\" }},\"id\":{id}}}\n"
     );
@@ -38,12 +38,12 @@ fn c8_no_arguments_are_sent_where_there_are_none() {
     struct Unit;
     let mut peer = Peer::ready(Config::default());
     let none: Option<serde_json::Value> = None;
-    peer.connection.execute(Request::new("a").arguments(())).unwrap();
-    peer.connection.execute(Request::new("b").arguments(Unit)).unwrap();
-    peer.connection.execute(Request::new("c").arguments(none)).unwrap();
+    peer.connection.execute(Request::new("a").arguments(()), None).unwrap();
+    peer.connection.execute(Request::new("b").arguments(Unit), None).unwrap();
+    peer.connection.execute(Request::new("c").arguments(none), None).unwrap();
     assert!(peer.sent().iter().all(|sent| sent.arguments.is_null()));
     for refused in [json!([1]), json!("text"), json!(1), json!(true)] {
-        let refusal = peer.connection.execute(Request::new("d").arguments(refused));
+        let refusal = peer.connection.execute(Request::new("d").arguments(refused), None);
         assert_eq!(refusal, Err(Refusal::InvalidJson(JsonFault::NotAnObject)));
     }
     for (text, fault) in [
@@ -87,7 +87,7 @@ fn c8_what_is_claimed_goes_out_whole() {
             5 => assert_eq!(peer.withdraw(cancelled), None),
             7 => peer.feed(event("STOP")),
             9 => peer.answer("\"gone\""),
-            11 => drop(peer.connection.execute(Request::new("d").arguments(json!([1])))),
+            11 => drop(peer.connection.execute(Request::new("d").arguments(json!([1])), None)),
             13 => peer.connection.close(),
             _ => {}
         }
@@ -153,7 +153,7 @@ fn c8_a_panic_in_a_caller_changes_nothing_on_the_wire() {
             let mut peer = Peer::ready(Config::default());
             let before = queued.then(|| line("before", peer.execute("before")));
             let outcome = catch_unwind(AssertUnwindSafe(|| {
-                peer.connection.execute(Request::new("x").arguments(Interrupted(panics)))
+                peer.connection.execute(Request::new("x").arguments(Interrupted(panics)), None)
             }));
             match outcome {
                 Ok(refused) => {
@@ -173,7 +173,7 @@ fn c8_a_prepared_command_is_the_same_on_the_wire() {
     let mut peer = Peer::ready(Config::default());
     for name in ["stop", "quit"] {
         let prepared = Request::new(name).arguments(json!({"a": 1})).prepare().unwrap();
-        let id = peer.connection.execute_prepared(prepared).unwrap();
+        let id = peer.connection.execute_prepared(prepared, None).unwrap();
         let end = if name == "quit" { "" } else { "\n" };
         let expected =
             format!("{{\"execute\":\"{name}\",\"arguments\":{{\"a\":1}},\"id\":{id}}}{end}");
@@ -187,10 +187,10 @@ fn c8_a_prepared_command_is_the_same_on_the_wire() {
 fn a_command_is_a_name_or_a_query_or_typed() {
     let mut peer = Peer::ready(Config::default());
     for name in ["status", "query-status"] {
-        let id = peer.connection.execute(Request::query(name)).unwrap();
+        let id = peer.connection.execute(Request::query(name), None).unwrap();
         assert_eq!(peer.take_all(), line("query-status", id));
     }
-    let id = peer.connection.execute(Request::of(&Getfd { fdname: "a" })).unwrap();
+    let id = peer.connection.execute(Request::of(&Getfd { fdname: "a" }), None).unwrap();
     let expected =
         format!("{{\"execute\":\"getfd\",\"arguments\":{{\"fdname\":\"a\"}},\"id\":{id}}}\n");
     assert_eq!(peer.take_all(), expected);

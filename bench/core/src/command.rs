@@ -28,8 +28,8 @@ pub fn run(way: Way, rounds: usize) {
 fn round_trip(connection: &mut Connection, way: Way, reply: &[u8]) {
     let request = Request::of(&QueryStatus);
     let accepted = match way {
-        Way::Direct => connection.execute(request),
-        Way::Prepared => request.prepare().and_then(|it| connection.execute_prepared(it)),
+        Way::Direct => connection.execute(request, None),
+        Way::Prepared => request.prepare().and_then(|it| connection.execute_prepared(it, None)),
     };
     let id = accepted.expect("it is acceptable");
     let length = connection.transmit().expect("it goes out at once").bytes.len();

@@ -27,7 +27,7 @@ impl Ours {
         connection.handle_input(format!("{{\"return\": {{}}, \"id\": {id}}}").as_bytes());
         assert!(matches!(connection.poll_output(), Some(Output::Ready(_))));
         for _ in 0..commands {
-            connection.execute(Request::new("query-status")).expect("it is acceptable");
+            connection.execute(Request::new("query-status"), None).expect("it is acceptable");
         }
         transmit(&mut connection);
         Self { connection }
@@ -36,7 +36,7 @@ impl Ours {
     /// The id of the first command on such a connection.
     pub fn first_id() -> FirstId {
         let mut connection = Self::new(0).connection;
-        let id = connection.execute(Request::new("stop")).expect("it is acceptable");
+        let id = connection.execute(Request::new("stop"), None).expect("it is acceptable");
         id.to_string().parse().expect("an id is a number")
     }
 

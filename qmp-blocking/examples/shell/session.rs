@@ -197,6 +197,7 @@ impl Session {
                 self.printer.note(&match ended {
                     NoReply::Returned => "done".to_owned(),
                     NoReply::Closed => "sent; then the agent closed the connection".to_owned(),
+                    NoReply::Restarted => "sent; then the agent was restarted".to_owned(),
                     NoReply::Deadline => {
                         format!("sent; the agent reported no error in {limit:?}")
                     }

@@ -182,8 +182,8 @@ impl Line {
         self.turns.sends();
         let socket = self.socket.as_fd();
         match self.hub.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
-            // Where nobody reads, it is the background thread that asks a guest agent again.
-            Flushed::All if self.hub.ask_again_at().is_some() => self.nudge(),
+            // If no thread reads, the background thread handles timeouts.
+            Flushed::All if self.hub.poll_timeout(Instant::now()).is_some() => self.nudge(),
             Flushed::All => {}
             Flushed::Blocked => self.nudge(),
             // What the server said before is still read, up to the end of the stream.
@@ -213,28 +213,28 @@ impl Line {
     }
 
     fn poll_in_background(&self, listening: bool, timeout: Option<Duration>) -> PollFlags {
-        let asking = self.ask_again().map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = self.deadlines.limit(timeout.into_iter().chain(asking).min());
+        let next = self.handle_timeouts().map(|at| at.saturating_duration_since(Instant::now()));
+        let timeout = self.deadlines.limit(timeout.into_iter().chain(next).min());
         let ready = self.background.wait_at(&self.socket, self.wanted(listening), timeout);
         self.deadlines.wake_expired();
         ready
     }
 
-    /// As long as a guest agent's session is waited for, it is asked for again each second: when that
-    /// is the next time.
-    fn ask_again(&self) -> Option<Instant> {
-        let at = self.hub.ask_again_at()?;
-        if at > Instant::now() {
-            return Some(at);
+    /// Does what is due. Returns when the next timeout is.
+    fn handle_timeouts(&self) -> Option<Instant> {
+        let now = Instant::now();
+        let next = self.hub.poll_timeout(now)?;
+        if next > now {
+            return Some(next);
         }
-        self.hub.ask_again();
+        self.hub.handle_timeout(now);
         self.flush();
-        self.hub.ask_again_at()
+        self.hub.poll_timeout(now)
     }
 
     /// Reads once, or until the deadline; sends too if bytes wait for room.
     fn read(&self, buffer: &mut ReadBuffer, deadline: Option<Instant>) {
-        let deadline = deadline.into_iter().chain(self.ask_again()).min();
+        let deadline = deadline.into_iter().chain(self.handle_timeouts()).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // Some systems refuse to limit the wait at a socket whose peer is gone.
         if self.hub.is_blocked() || self.limit_wait(buffer, left).is_err() {

@@ -42,8 +42,6 @@ use self::state::State;
 #[cfg(feature = "async")]
 pub(crate) use self::turn::Manner;
 use crate::error::Error;
-#[cfg(doc)]
-use crate::options::ASK_AGAIN;
 use crate::recording::Tap;
 use crate::shared::event_waiter::{Matcher, Watch};
 use crate::shared::pending::{Pending, PendingUntil, Standing};
@@ -205,16 +203,17 @@ impl Hub {
         self.agent && self.lock().connection.reads_first()
     }
 
-    /// As long as a guest agent's session is waited for: when to call [`ask_again`](Self::ask_again),
-    /// which is [`ASK_AGAIN`] after the last time.
-    pub fn ask_again_at(&self) -> Option<Instant> {
-        self.agent.then(|| self.lock().ask_again_at()).flatten()
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if anything is timed: a guest agent is asked
+    /// again for its session, and probed while it is silent. See [`Connection::poll_timeout`].
+    pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
+        self.agent.then(|| self.lock().poll_timeout(now)).flatten()
     }
 
-    /// Asks once more for a guest agent's session, if somebody waits for a command, or to be ready or
-    /// idle: see [`Connection::ask_again`]. Call [`flush`](Self::flush) then.
-    pub fn ask_again(&self) {
-        self.lock().ask_again();
+    /// Does what is due: see [`Connection::handle_timeout`]. Call [`flush`](Self::flush) then.
+    pub fn handle_timeout(&self, now: Instant) {
+        let mut state = self.lock();
+        state.handle_timeout(now);
+        self.dispatch(state, None);
     }
 
     /// Ends the connection in an orderly way: see [`Connection::close`].

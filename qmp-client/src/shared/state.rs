@@ -16,7 +16,6 @@ use super::slots::{Slot, Slots};
 use super::turn::Turn;
 use super::{Flushed, Received};
 use crate::error::Error;
-use crate::options::ASK_AGAIN;
 use crate::shared::event_waiter::Watch;
 use crate::shared::subscription::EventQueue;
 use crate::shared::sync::Arc;
@@ -36,8 +35,8 @@ pub(super) struct State {
     pub(super) turn: Turn,
     /// The transport takes nothing any more.
     pub(super) broken: Option<IoFailure>,
-    /// When a guest agent was asked for the session that is waited for, as far as was looked.
-    asked: Option<Instant>,
+    /// The origin of the connection's moments.
+    origin: Instant,
     /// Of a guest agent's connection.
     channel: Option<Box<Channel>>,
 }
@@ -106,21 +105,24 @@ impl State {
             dispatching: false,
             turn: Turn::new(),
             broken: None,
-            asked: None,
+            origin: Instant::now(),
             channel: agent.then(Box::default),
         }
     }
 
-    pub(super) fn ask_again_at(&mut self) -> Option<Instant> {
-        let syncing = self.connection.phase() == Phase::Syncing;
-        syncing.then(|| *self.asked.get_or_insert_with(Instant::now) + ASK_AGAIN)
+    pub(super) fn poll_timeout(&mut self, now: Instant) -> Option<Instant> {
+        let wanted = self.waiting.is_any(Moment::Ready) || self.waiting.is_any(Moment::Idle);
+        self.connection.set_session_wanted(wanted);
+        let next = self.connection.poll_timeout(self.moment(now))?;
+        self.origin.checked_add(next.since_origin())
     }
 
-    pub(super) fn ask_again(&mut self) {
-        self.asked = None;
-        if self.is_awaited() {
-            self.connection.ask_again();
-        }
+    pub(super) fn handle_timeout(&mut self, now: Instant) {
+        self.connection.handle_timeout(self.moment(now));
+    }
+
+    fn moment(&self, at: Instant) -> qmp_proto::Instant {
+        qmp_proto::Instant::after(at.saturating_duration_since(self.origin))
     }
 
     /// Returns whether an event is awaited, or a state of the connection: ready, idle or closed.
@@ -128,12 +130,6 @@ impl State {
         self.waiting.is_any_at_all()
             || self.watches.iter().any(|watch| watch.is_awaited())
             || self.subscribers.iter().any(|queue| queue.is_awaited())
-    }
-
-    /// Whether somebody waits for a command's end, or for the connection to be ready or idle.
-    fn is_awaited(&self) -> bool {
-        let commands = self.slots.values().any(|slot| matches!(slot, Slot::Waiting(_)));
-        commands || self.waiting.is_any(Moment::Ready) || self.waiting.is_any(Moment::Idle)
     }
 
     /// Tells whether the connection goes on.
@@ -147,9 +143,6 @@ impl State {
                 None => self.connection.handle_eof(),
             },
         }
-        if self.connection.phase() != Phase::Syncing {
-            self.asked = None;
-        }
         self.look_at_channel();
         self.connection.close_reason().is_none()
     }
@@ -161,7 +154,7 @@ impl State {
     ) -> Result<(CommandId, bool), Refusal> {
         let alone = self.connection.is_idle();
         let name = self.channel.is_some().then(|| prepared.name().clone());
-        let id = self.connection.execute_prepared(prepared)?;
+        let id = self.connection.execute_prepared(prepared, None)?;
         if let (Some(channel), Some(name)) = (&mut self.channel, name) {
             channel.accept(id, name);
         }

@@ -126,6 +126,8 @@ pub enum Violation {
     /// An error without an id came, which may be that of any of several commands in flight, or, from a guest
     /// agent that echoes ids, of anything that it could not read: to guess would be worse.
     UnattributableError(CommandError),
+    /// A guest agent answered a later question and not the command in flight: it was restarted.
+    AgentRestarted,
 }
 
 impl CloseReason {
@@ -226,6 +228,9 @@ impl fmt::Display for Violation {
             Self::TooManyGreetings { limit } => {
                 write!(f, "more than {limit} greetings came, and no reply to qmp_capabilities")
             }
+            Self::AgentRestarted => f.write_str(
+                "the guest agent answered a later question and not this command: it was restarted",
+            ),
             Self::UnattributableError(error) => {
                 write!(f, "an error without an id, which any command may have caused: {error}")
             }

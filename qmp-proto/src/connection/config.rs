@@ -1,5 +1,7 @@
 //! What an embedder chooses before the connection begins.
 
+use core::time::Duration;
+
 use crate::codec::framer::MAX_DEPTH;
 
 /// The defaults for a monitor, and for a guest agent.
@@ -69,6 +71,11 @@ pub struct Config {
     /// The deepest message in levels, 1,024 by default and at most. A deeper one ends the
     /// connection.
     pub max_depth: usize,
+    /// For a guest agent: how long it may be silent while a command is in flight. After that it is sent a question, and
+    /// again each time so long. If it answers the question and not the command, it was restarted, and the command
+    /// ends as [`Unanswered`](crate::ExecuteError::Unanswered). An agent that is only slow or stopped answers both, in
+    /// order. 5 s by default; `None` never asks. It needs [`handle_timeout`](crate::Connection::handle_timeout).
+    pub probe_after: Option<Duration>,
     /// How many commands may be outstanding: those that wait for their turn and those in flight.
     /// 16,384 by default.
     pub max_queued: usize,
@@ -104,6 +111,7 @@ impl Default for Config {
             max_message: None,
             max_values: None,
             max_depth: MAX_DEPTH,
+            probe_after: Some(Duration::from_secs(5)),
             max_queued: 16_384,
             max_queued_bytes: 128 << 20,
         }

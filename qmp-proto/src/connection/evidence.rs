@@ -14,7 +14,7 @@ use crate::payload::error::CommandError;
 use crate::payload::raw::Raw;
 
 /// With this error an agent answers the 0xFF with which a session begins, so it says least.
-const PARSE_ERROR: &str = "JSON parse error";
+pub(super) const PARSE_ERROR: &str = "JSON parse error";
 
 /// What agents before QEMU 2.12 answer to a command with an id.
 const ID_REFUSED: &str = "'id' is unexpected";

@@ -13,8 +13,19 @@ use crate::payload::no_reply::NoReply;
 use crate::payload::raw::Raw;
 
 impl<F> Connection<F> {
+    /// Reads all of the input.
+    pub(super) fn receive(&mut self, input: &[u8]) {
+        match self.probe_answer_at(input) {
+            None => self.receive_messages(input),
+            Some(at) => {
+                self.receive_messages(&input[..at]);
+                self.receive_probe_answer(&input[at..]);
+            }
+        }
+    }
+
     /// Reads messages until the bytes, or the connection, come to an end.
-    pub(super) fn receive(&mut self, mut input: &[u8]) {
+    fn receive_messages(&mut self, mut input: &[u8]) {
         if !self.framer.mid_message() {
             self.note_message_start();
         }

@@ -2,7 +2,7 @@
 //!
 //! `config` is passed in at the start. `phase` has every phase and transition. A peer is a monitor, for which `opening` and
 //! `negotiation` lead from the first byte to ready and `monitor` has the rest, or a `guest_agent` with its sessions.
-//! `inbound` handles received messages, and `outbound` sends commands. `output` is passed out; `close` has the reasons for
+//! `inbound` handles received messages, and `outbound` sends commands. `timers` has deadlines, and `ending` the end. `output` is passed out; `close` has the reasons for
 //! an end, and `evidence` has messages that explain one.
 
 pub(crate) mod config;
@@ -13,6 +13,8 @@ pub(crate) mod monitor;
 pub(crate) mod guest_agent;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
+pub(crate) mod timers;
+mod ending;
 pub(crate) mod output;
 pub(crate) mod close;
 pub(crate) mod evidence;
@@ -34,27 +36,29 @@ use crate::connection::outbound::send_buffer::Transmit;
 use crate::connection::outbound::{Outbound, Sent};
 use crate::connection::output::{Cancelled, Output};
 use crate::connection::phase::{Phase, Trigger};
+use crate::connection::timers::Instant;
 use crate::payload::command::{CommandId, Request};
-use crate::payload::error::{ExecuteError, Refusal};
-use crate::payload::no_reply::NoReply;
-use crate::payload::raw::Raw;
+#[cfg(doc)]
+use crate::payload::error::ExecuteError;
+use crate::payload::error::Refusal;
 
 /// How many outputs there is room for when none waits.
 const KEPT_OUTPUTS: usize = 64;
 
 /// The client's end of a QMP connection: bytes in, greetings, replies and events out.
 ///
-/// It does no I/O, keeps no clock and starts no thread. Its methods fall into classes:
+/// It does no I/O, has no clock and starts no thread. Its methods fall into classes:
 ///
 /// - from the application: [`execute`](Self::execute), [`cancel`](Self::cancel),
 ///   [`close`](Self::close);
+/// - from the clock: [`poll_timeout`](Self::poll_timeout), [`handle_timeout`](Self::handle_timeout);
 /// - from the transport, `handle_…`: [`handle_input`](Self::handle_input),
 ///   [`handle_eof`](Self::handle_eof), [`handle_failure`](Self::handle_failure);
 /// - to the transport: [`transmit`](Self::transmit), then [`advance`](Self::advance);
 /// - to the application: [`poll_output`](Self::poll_output), until it gives `None`.
 ///
-/// After any call of the first two classes, see what there is to transmit and to tell: that is the
-/// whole loop, shown running in [the crate's documentation](crate).
+/// After any call of the first three classes, see what there is to transmit and to tell, and ask for the next timeout:
+/// that is the whole loop, shown running in [the crate's documentation](crate).
 ///
 /// `F` is what rides along with a command, an `OwnedFd` on Unix. The connection carries it and
 /// never looks at it. Without descriptors, write `<Connection>::new(…)`.
@@ -124,12 +128,19 @@ impl<F> Connection<F> {
     ///
     /// Commands are accepted before [`Output::Ready`] and wait for it, out-of-band ones excepted.
     ///
+    /// At its `deadline` the command ends as [`TimedOut`](ExecuteError::TimedOut), if no reply has come:
+    /// [`handle_timeout`](Self::handle_timeout) does that. A deadline that has passed already is allowed.
+    ///
     /// # Errors
     ///
     /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
-    pub fn execute<A: Serialize>(&mut self, request: Request<A, F>) -> Result<CommandId, Refusal> {
+    pub fn execute<A: Serialize>(
+        &mut self,
+        request: Request<A, F>,
+        deadline: Option<Instant>,
+    ) -> Result<CommandId, Refusal> {
         self.check_acceptable(request.out_of_band, request.descriptor.is_some())?;
-        self.outbound.push(request.prepare()?, self.config.max_queued_bytes)
+        self.outbound.push(request.prepare()?, deadline, self.config.max_queued_bytes)
     }
 
     /// As [`execute`](Self::execute), for a request that is encoded already.
@@ -137,9 +148,13 @@ impl<F> Connection<F> {
     /// # Errors
     ///
     /// A [`Refusal`]: nothing was sent, and a descriptor in the request is dropped.
-    pub fn execute_prepared(&mut self, prepared: Prepared<F>) -> Result<CommandId, Refusal> {
+    pub fn execute_prepared(
+        &mut self,
+        prepared: Prepared<F>,
+        deadline: Option<Instant>,
+    ) -> Result<CommandId, Refusal> {
         self.check_acceptable(prepared.out_of_band, prepared.descriptor.is_some())?;
-        self.outbound.push(prepared, self.config.max_queued_bytes)
+        self.outbound.push(prepared, deadline, self.config.max_queued_bytes)
     }
 
     /// Withdraws a command that is not committed, or drops its reply when that comes.
@@ -147,18 +162,28 @@ impl<F> Connection<F> {
     /// With a guest agent, replies are dropped up to the beginning of a new session, for which there will be something
     /// to transmit.
     pub fn cancel(&mut self, id: CommandId) -> Cancelled<F> {
+        let cancelled = self.mark_cancelled(id);
+        self.give_up_if_in_flight(id, &cancelled);
+        cancelled
+    }
+
+    fn mark_cancelled(&mut self, id: CommandId) -> Cancelled<F> {
         if let Some(command) = self.outbound.withdraw(id) {
             return Cancelled::NeverSent(command.descriptor);
         }
         let sent = self.outbound.sent_of(id);
-        let Some(command) = self.outbound.cancel(id) else { return Cancelled::Unknown };
-        let no_reply = command.no_reply;
-        if self.speaks_to_agent() {
-            self.give_up(id);
+        match self.outbound.cancel(id) {
+            None => Cancelled::Unknown,
+            Some(command) if command.no_reply && sent == Some(Sent::All) => Cancelled::NoReplyOwed,
+            Some(_) => Cancelled::ReplyDiscarded,
         }
-        match sent {
-            Some(Sent::All) if no_reply => Cancelled::NoReplyOwed,
-            _ => Cancelled::ReplyDiscarded,
+    }
+
+    /// A guest agent's next reply would be that to the cancelled command.
+    fn give_up_if_in_flight(&mut self, id: CommandId, cancelled: &Cancelled<F>) {
+        let in_flight = matches!(cancelled, Cancelled::ReplyDiscarded | Cancelled::NoReplyOwed);
+        if in_flight && self.speaks_to_agent() {
+            self.give_up(id);
         }
     }
 
@@ -363,54 +388,6 @@ impl<F> Connection<F> {
             return Err(Refusal::QueueFull);
         }
         Ok(())
-    }
-
-    /// After a reply: an orderly close may be complete.
-    fn close_if_drained(&mut self) {
-        let drained = self.outbound.in_flight().is_empty();
-        if drained && self.phase.after(Trigger::Drained).is_some() {
-            self.end(CloseReason::Requested);
-        }
-    }
-
-    /// The connection has ended: reports the end of each command, then that of the connection. The first reason
-    /// stays.
-    fn end(&mut self, reason: CloseReason) {
-        if !self.enter(Trigger::Ended) {
-            return;
-        }
-        self.end_in_flight(&reason);
-        self.end_queued(&reason);
-        self.outbound.clear_send_buffer();
-        self.framer = Framer::new(0, 0);
-        self.close_reason = Some(reason.clone());
-        self.outputs.push_back(Output::Closed(reason));
-    }
-
-    fn end_in_flight(&mut self, reason: &CloseReason) {
-        let shut_down = match &self.side {
-            Side::Monitor(monitor) => monitor.shutting_down && *reason == CloseReason::Quit,
-            Side::Agent(_) => false,
-        };
-        // Half a reply may be half an error.
-        let silent = reason.is_by_server() && !self.framer.mid_message();
-        for command in self.outbound.clear_in_flight() {
-            let outcome = match self.outbound.sent(&command) {
-                Sent::Nothing => Err(ExecuteError::NotSent(reason.clone())),
-                _ if command.quit && shut_down => Ok(Raw::from_static("{}")),
-                Sent::All if command.no_reply && silent => Ok(NoReply::Closed.into()),
-                _ => Err(ExecuteError::Unanswered(reason.clone())),
-            };
-            if !command.cancelled {
-                self.outputs.push_back(Output::Reply(CommandId(command.id), outcome));
-            }
-        }
-    }
-
-    fn end_queued(&mut self, reason: &CloseReason) {
-        let not_sent =
-            |id| Output::Reply(CommandId(id), Err(ExecuteError::NotSent(reason.clone())));
-        self.outputs.extend(self.outbound.clear_queued().into_iter().map(not_sent));
     }
 }
 

@@ -76,10 +76,10 @@ impl fmt::Display for CommandId {
 ///
 /// let mut connection = <Connection>::new(Config::default(), 0);
 /// // A typed command, and two without a type.
-/// connection.execute(Request::of(&QueryStatus))?;
-/// connection.execute(Request::new("stop"))?;
+/// connection.execute(Request::of(&QueryStatus), None)?;
+/// connection.execute(Request::new("stop"), None)?;
 /// let arguments = r#"{"device": "ide1-cd0"}"#;
-/// connection.execute(Request::new("eject").raw_arguments(arguments)?)?;
+/// connection.execute(Request::new("eject").raw_arguments(arguments)?, None)?;
 /// # Ok::<(), qmp_proto::Refusal>(())
 /// ```
 #[derive(Clone)]

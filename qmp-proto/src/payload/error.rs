@@ -80,13 +80,18 @@ pub enum JsonFault {
     },
 }
 
-/// How one command ended, when not with the server's `return`. There is no fourth way.
+/// How one command ended, when not with the server's `return`. There is no fifth way.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExecuteError {
     /// The server's answer is an error.
     Command(CommandError),
     /// The transport took no byte of it: safe to try again on another connection.
     NotSent(CloseReason),
+    /// Its deadline passed.
+    TimedOut {
+        /// It was committed: all of it was sent, or will be, so it may have run or may yet run.
+        sent: bool,
+    },
     /// The transport took at least a part of it, and no reply came: it may have run. The connection has
     /// ended, unless it is a guest agent's and the reason is a [`Violation`](CloseReason::Violation): what came
     /// in place of the reply could not be read, and is dropped.
@@ -272,6 +277,10 @@ impl fmt::Display for ExecuteError {
         match self {
             Self::Command(error) => error.fmt(f),
             Self::NotSent(reason) => write!(f, "the command was not sent: {reason}"),
+            Self::TimedOut { sent: true } => {
+                f.write_str("the deadline passed; the command was sent, so it may have run")
+            }
+            Self::TimedOut { sent: false } => f.write_str("the deadline passed; nothing was sent"),
             Self::Unanswered(reason) => {
                 write!(f, "the command was sent, at least in part, and not answered: {reason}")
             }
@@ -299,6 +308,7 @@ impl Error for ExecuteError {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         match self {
             Self::Command(error) => Some(error),
+            Self::TimedOut { .. } => None,
             Self::NotSent(reason) | Self::Unanswered(reason) => Some(reason),
         }
     }

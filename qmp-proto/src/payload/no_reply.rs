@@ -34,6 +34,9 @@ pub enum NoReply {
     Closed,
     /// It was sent, and nothing came until the deadline.
     Deadline,
+    /// It was sent, and the guest agent answered a later question and not the command: it was restarted, for
+    /// instance because the guest was.
+    Restarted,
 }
 
 impl From<NoReply> for Raw {
@@ -42,6 +45,7 @@ impl From<NoReply> for Raw {
             NoReply::Returned => "\"returned\"",
             NoReply::Closed => "\"closed\"",
             NoReply::Deadline => "\"deadline\"",
+            NoReply::Restarted => "\"restarted\"",
         })
     }
 }
@@ -52,7 +56,7 @@ mod tests {
 
     #[test]
     fn c23_each_way_to_end_is_read_back() {
-        for ended in [NoReply::Returned, NoReply::Closed, NoReply::Deadline] {
+        for ended in [NoReply::Returned, NoReply::Closed, NoReply::Deadline, NoReply::Restarted] {
             assert_eq!(Raw::from(ended).parse(), Ok(ended));
             assert_eq!(Raw::new(&ended), Ok(ended.into()));
         }

@@ -17,8 +17,8 @@
 //! let mut machine = Machine::new();
 //! let mut server = <server::Connection>::new(machine.config());
 //! let mut client = <Connection>::new(Config::default(), 0x5eed);
-//! client.execute(Request::of(&Cont))?;
-//! client.execute(Request::of(&QueryStatus))?;
+//! client.execute(Request::of(&Cont), None)?;
+//! client.execute(Request::of(&QueryStatus), None)?;
 //!
 //! let mut told = Vec::new();
 //! loop {

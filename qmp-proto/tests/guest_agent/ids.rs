@@ -148,7 +148,7 @@ fn c23_one_reply_too_many_is_nobodys_with_ids() {
                 assert_eq!(only_reply(&told), expected, "{place:?} {extra}");
                 if peer.connection.phase() == Phase::Syncing {
                     // Where it was half sent, the question went out with the rest.
-                    peer.connection.ask_again();
+                    peer.ask_again();
                     begin(&mut peer, true);
                 }
                 is_in_step(&mut peer, true);
@@ -350,7 +350,7 @@ fn c23_asked_again_it_is_with_an_id_and_without() {
     let asked_again = || {
         let mut peer = Peer::new(agents());
         sync(&mut peer);
-        peer.connection.ask_again();
+        peer.ask_again();
         let sent = take(&mut peer);
         let [(first, true), (last, false)] = questions(&sent)[..] else {
             panic!("{}", sent.escape_ascii())
@@ -366,7 +366,7 @@ fn c23_asked_again_it_is_with_an_id_and_without() {
     let (mut peer, first, last) = asked_again();
     peer.feed([AGENT_ERROR.as_bytes(), &echo(first)].concat());
     assert_eq!(peer.connection.phase(), Phase::Syncing);
-    peer.connection.ask_again();
+    peer.ask_again();
     assert_eq!(take(&mut peer), b"", "it is slow");
     peer.feed([AGENT_ERROR.as_bytes(), &answer(last)].concat());
     is_in_step(&mut peer, true);
@@ -376,7 +376,7 @@ fn c23_asked_again_it_is_with_an_id_and_without() {
     is_in_step(&mut peer, false);
     // The first of them was lost with another agent.
     let (mut peer, first, _) = asked_again();
-    peer.connection.ask_again();
+    peer.ask_again();
     let sent = take(&mut peer);
     peer.feed([echo(first), answer(number(&sent))].concat());
     is_in_step(&mut peer, false);

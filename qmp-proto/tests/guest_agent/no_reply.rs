@@ -6,7 +6,7 @@ use super::support::peer::{Peer, Told};
 use super::{ready, returned, take};
 
 fn shutdown(peer: &mut Peer) -> CommandId {
-    peer.connection.execute(Request::new("guest-shutdown").no_reply()).unwrap()
+    peer.connection.execute(Request::new("guest-shutdown").no_reply(), None).unwrap()
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn c23_no_reply_given_up_says_whether_it_was_sent_whole() {
 #[test]
 fn c23_no_reply_is_of_no_dialect() {
     let mut peer = Peer::ready(Config::default());
-    let id = peer.connection.execute(Request::new("system_reset").no_reply()).unwrap();
+    let id = peer.connection.execute(Request::new("system_reset").no_reply(), None).unwrap();
     take(&mut peer);
     peer.answer(id);
     let id = [shutdown(&mut peer), shutdown(&mut peer)];

@@ -75,7 +75,7 @@ fn c23_after_an_error_nothing_is_asked_until_a_command_waits() {
     peer.feed([AGENT_ERROR, "{\"return\": {\"half\": "].concat());
     assert_eq!(peer.told(), [Told::Error(first, "JSON parse error, stray '\u{FFFD}'".to_owned())]);
     assert!(peer.connection.is_idle());
-    peer.connection.ask_again();
+    peer.ask_again();
     assert!(take(&mut peer).is_empty());
     // What comes is dropped, whatever it is.
     peer.feed([AGENT_ERROR, "noise", "{\"return\": {}}\n"].concat());
@@ -115,8 +115,8 @@ fn c23_a_reply_that_began_before_the_command_does_not_answer_it() {
 #[test]
 fn c12_not_a_byte_follows_quit_in_this_dialect_either() {
     let mut peer = ready();
-    let quit = peer.connection.execute(Request::new("quit")).unwrap();
-    peer.connection.execute(Request::new("guest-ping")).unwrap();
+    let quit = peer.connection.execute(Request::new("quit"), None).unwrap();
+    peer.connection.execute(Request::new("guest-ping"), None).unwrap();
     assert_eq!(take(&mut peer), b"{\"execute\":\"quit\"}");
     peer.feed("{\"return\": {}}\n{");
     assert_eq!(peer.told(), [returned(quit, "{}")]);
@@ -194,7 +194,7 @@ fn c23_what_a_guest_agent_does_not_know_is_refused() {
         (config.oob, config.descriptors) = (true, true);
     });
     let mut peer = Peer::new(config);
-    let oob = peer.connection.execute(Request::new("guest-ping").out_of_band());
+    let oob = peer.connection.execute(Request::new("guest-ping").out_of_band(), None);
     assert_eq!(oob, Err(Refusal::NotForGuestAgent));
     assert_eq!(peer.try_execute_fd("getfd", 1), Err(Refusal::NotForGuestAgent));
     assert!(peer.open().is_empty());

@@ -150,7 +150,7 @@ fn c23_each_session_has_a_new_number_and_the_last_one_counts() {
     let old = sync(&mut peer);
     let second = peer.execute("guest-ping");
     assert!(take(&mut peer).is_empty(), "it was asked already");
-    peer.connection.ask_again();
+    peer.ask_again();
     let new = sync(&mut peer);
     assert!(new > old);
     assert!(take(&mut peer).is_empty(), "it was asked already");
@@ -175,10 +175,10 @@ fn c23_a_lost_question_is_asked_again_while_a_command_waits() {
     for _ in 0..3 {
         assert!(take(&mut peer).is_empty());
         peer.feed(b"noise\xff\n");
-        peer.connection.ask_again();
+        peer.ask_again();
         sync(&mut peer);
     }
-    peer.connection.ask_again();
+    peer.ask_again();
     let number = sync(&mut peer);
     peer.feed(answer(number));
     assert_eq!(take(&mut peer), b"{\"execute\":\"guest-ping\"}\n");
@@ -203,7 +203,7 @@ fn c23_an_agent_that_is_slower_than_everybodys_patience_is_not_asked_for_ever() 
             break;
         }
         assert!(sent.is_empty());
-        peer.connection.ask_again();
+        peer.ask_again();
         let sent = take(&mut peer);
         questions.extend((!sent.is_empty()).then(|| number(&sent)));
         // It takes five rounds to answer.
@@ -218,24 +218,24 @@ fn c23_an_agent_that_is_slower_than_everybodys_patience_is_not_asked_for_ever() 
 #[test]
 fn c23_who_connects_asks_again_where_nothing_comes() {
     let mut peer = Peer::new(agents());
-    peer.connection.ask_again();
+    peer.ask_again();
     let first = sync(&mut peer);
     // Another client's is no sign of life.
     peer.feed(answer(first - 1));
-    peer.connection.ask_again();
+    peer.ask_again();
     let second = sync(&mut peer);
     peer.feed(answer(first));
-    peer.connection.ask_again();
+    peer.ask_again();
     assert!(take(&mut peer).is_empty(), "it is slow");
-    peer.connection.ask_again();
+    peer.ask_again();
     let third = sync(&mut peer);
     assert!(second < third);
     peer.feed([answer(second), answer(third)].concat());
     assert_eq!(peer.told(), [Told::Ready]);
-    peer.connection.ask_again();
+    peer.ask_again();
     assert!(take(&mut peer).is_empty());
     let mut peer = Peer::ready(Config::default());
-    peer.connection.ask_again();
+    peer.ask_again();
     assert!(take(&mut peer).is_empty(), "a monitor");
 }
 
@@ -244,7 +244,7 @@ fn c23_it_is_not_asked_twice_before_the_first_question_has_gone_out() {
     let mut peer = Peer::new(agents());
     peer.take(10);
     for _ in 0..100 {
-        peer.connection.ask_again();
+        peer.ask_again();
         peer.execute("guest-ping");
         assert!(peer.connection.transmit().unwrap().bytes.len() < 100);
     }

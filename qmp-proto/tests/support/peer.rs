@@ -3,9 +3,11 @@
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::rc::Rc;
+use std::time::Duration;
 
 use qmp_proto::{
-    Cancelled, CloseReason, CommandId, Config, Connection, Output, Raw, Refusal, Request,
+    Cancelled, CloseReason, CommandId, Config, Connection, Instant, Output, Phase, Raw, Refusal,
+    Request,
 };
 use serde_json::Value;
 
@@ -66,6 +68,8 @@ pub enum Told {
     Error(CommandId, String),
     NotSent(CommandId),
     Unanswered(CommandId),
+    /// Its deadline passed: it had been committed, or not.
+    TimedOut(CommandId, bool),
     Stray,
     Closed(CloseReason),
 }
@@ -118,13 +122,13 @@ impl Peer {
     /// Executes a command without arguments.
     #[track_caller]
     pub fn execute(&mut self, name: &'static str) -> CommandId {
-        self.connection.execute(Request::new(name)).expect("accepted")
+        self.connection.execute(Request::new(name), None).expect("accepted")
     }
 
     /// Executes a command out-of-band.
     #[track_caller]
     pub fn execute_oob(&mut self, name: &'static str) -> CommandId {
-        self.connection.execute(Request::new(name).out_of_band()).expect("accepted")
+        self.connection.execute(Request::new(name).out_of_band(), None).expect("accepted")
     }
 
     /// Executes a command with a new descriptor.
@@ -136,7 +140,12 @@ impl Peer {
     /// Executes a command with a new descriptor, or is refused.
     pub fn try_execute_fd(&mut self, name: &'static str, fd: u32) -> Result<CommandId, Refusal> {
         let descriptor = Descriptor::open(fd, &self.open);
-        self.connection.execute(Request::new(name).descriptor(descriptor))
+        self.connection.execute(Request::new(name).descriptor(descriptor), None)
+    }
+
+    /// A second passes in which a guest agent's session is wanted.
+    pub fn ask_again(&mut self) {
+        ask_again(&mut self.connection);
     }
 
     /// Takes at most `most` bytes off the connection; gives them, and the descriptor with them.
@@ -234,7 +243,7 @@ pub fn event(name: &str) -> String {
 
 /// An output, for an assertion.
 pub fn tell(output: &Output) -> Told {
-    use qmp_proto::ExecuteError::{Command, NotSent, Unanswered};
+    use qmp_proto::ExecuteError::{Command, NotSent, TimedOut, Unanswered};
     let text = |raw: &Raw| String::from_utf8_lossy(raw.as_bytes()).into_owned();
     match output {
         Output::Ready(_) => Told::Ready,
@@ -243,6 +252,7 @@ pub fn tell(output: &Output) -> Told {
         Output::Reply(id, Err(Command(error))) => Told::Error(*id, error.desc.to_string()),
         Output::Reply(id, Err(NotSent(_))) => Told::NotSent(*id),
         Output::Reply(id, Err(Unanswered(_))) => Told::Unanswered(*id),
+        Output::Reply(id, Err(TimedOut { sent })) => Told::TimedOut(*id, *sent),
         Output::Stray(_) => Told::Stray,
         Output::Closed(reason) => Told::Closed(reason.clone()),
         other => panic!("unknown: {other:?}"),
@@ -264,4 +274,14 @@ pub fn oob() -> Config {
 /// The defaults, with descriptors.
 pub fn descriptors() -> Config {
     config(|config| config.descriptors = true)
+}
+
+/// A second passes in which a guest agent's session is wanted.
+pub fn ask_again<F>(connection: &mut Connection<F>) {
+    connection.set_session_wanted(true);
+    if connection.phase() == Phase::Syncing {
+        let second = Instant::ORIGIN + Duration::from_secs(1);
+        assert_eq!(connection.poll_timeout(Instant::ORIGIN), Some(second));
+        connection.handle_timeout(second);
+    }
 }

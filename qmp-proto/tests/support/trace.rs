@@ -96,7 +96,7 @@ impl Player {
         let request = if verb == "oob" { request.out_of_band() } else { request };
         match verb {
             "execute" | "oob" => {
-                let id = self.peer.connection.execute(request).expect(action);
+                let id = self.peer.connection.execute(request, None).expect(action);
                 self.commands.push(id);
             }
             "cancel" => {
@@ -148,6 +148,7 @@ impl Player {
             Told::Error(id, desc) => format!("error {id} {desc}"),
             Told::NotSent(id) => format!("not sent {id}"),
             Told::Unanswered(id) => format!("unanswered {id}"),
+            Told::TimedOut(id, sent) => format!("timed out {id}, sent: {sent}"),
             Told::Stray => "stray".to_owned(),
             Told::Closed(reason) => format!("closed: {reason}"),
         });

@@ -65,7 +65,7 @@ fn run(
             if let (Output::Ready(_) | Output::Reply(..), Some((name, arguments))) =
                 (output, commands.next())
             {
-                connection.execute(Request::new(*name).arguments(arguments)).unwrap();
+                connection.execute(Request::new(*name).arguments(arguments), None).unwrap();
             }
         }
         told.clear();
@@ -474,7 +474,7 @@ fn c23_a_session_with_a_guest_agent_is_recorded_and_replayed() {
         config.dialect = Dialect::GuestAgent;
         let mut connection = <Connection>::new(config, nonce);
         for name in ["guest-ping", "guest-slow", "guest-info"] {
-            connection.execute(Request::new(name)).unwrap();
+            connection.execute(Request::new(name), None).unwrap();
         }
         let mut told = Vec::new();
         while told.len() < 4 {

@@ -35,7 +35,7 @@ fn send(connection: &mut Connection) -> Vec<u8> {
 /// The same with a command in flight.
 fn busy(dialect: Dialect) -> Connection {
     let mut connection = ready(dialect);
-    connection.execute(Request::new("guest-ping")).unwrap();
+    connection.execute(Request::new("guest-ping"), None).unwrap();
     send(&mut connection);
     connection
 }

@@ -55,14 +55,20 @@ pub struct Driver {
     patience: Option<Sleep>,
     /// How many had come when it last looked.
     seen: u64,
-    /// When it looks whether a guest agent has to be asked again.
-    asking: Option<Sleep>,
+    /// To handle the next timeout.
+    timer: Option<Timer>,
     sleep: fn(Duration) -> Sleep,
+}
+
+/// A sleep, and when it ends.
+struct Timer {
+    until: Instant,
+    sleep: Sleep,
 }
 
 impl Driver {
     pub(crate) fn new(link: Arc<Link>, sleep: fn(Duration) -> Sleep) -> Self {
-        Self { link, broken: None, called: true, patience: None, seen: 0, asking: None, sleep }
+        Self { link, broken: None, called: true, patience: None, seen: 0, timer: None, sleep }
     }
 
     fn run(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<CloseReason> {
@@ -132,21 +138,27 @@ impl Driver {
         }
     }
 
-    /// As long as a guest agent's session is waited for, it is asked for again each second.
-    fn look_after_session(&mut self, context: &mut Context<'_>) {
-        while let Some(at) = self.link.hub.ask_again_at() {
-            let (sleep, left) = (self.sleep, at.saturating_duration_since(Instant::now()));
+    /// Does what is due, and sleeps until the next timeout.
+    fn look_after_timeouts(&mut self, context: &mut Context<'_>) {
+        let mut now = Instant::now();
+        while let Some(at) = self.link.hub.poll_timeout(now) {
+            let (sleep, left) = (self.sleep, at.saturating_duration_since(now));
             if left.is_zero() {
-                self.link.hub.ask_again();
+                self.link.hub.handle_timeout(now);
                 self.send(context);
                 continue;
             }
-            if self.asking.get_or_insert_with(|| sleep(left)).as_mut().poll(context).is_pending() {
+            // A sleep that ends before this timeout is kept: this function looks again then.
+            let timer = match &mut self.timer {
+                Some(timer) if timer.until <= at => timer,
+                timer => timer.insert(Timer { until: at, sleep: sleep(left) }),
+            };
+            if timer.sleep.as_mut().poll(context).is_pending() {
                 return;
             }
-            self.asking = None;
+            self.timer = None;
+            now = Instant::now();
         }
-        self.asking = None;
     }
 }
 
@@ -159,7 +171,7 @@ impl Future for Driver {
         this.look_after_callers(context);
         let polled = scratch::with(|buffer| this.run(context, buffer));
         if polled.is_pending() {
-            this.look_after_session(context);
+            this.look_after_timeouts(context);
         }
         polled
     }

@@ -6,6 +6,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 use std::sync::Arc as StdArc;
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 use qmp_proto::CommandId;
 
@@ -124,8 +125,8 @@ impl Link {
             self.transport.try_send(bytes, descriptor)
         };
         match self.hub.flush(send) {
-            // Who asks a guest agent again, and when, is the driver's.
-            Flushed::All if self.hub.ask_again_at().is_some() => self.call_driver(),
+            // The driver handles timeouts.
+            Flushed::All if self.hub.poll_timeout(Instant::now()).is_some() => self.call_driver(),
             Flushed::All => {}
             Flushed::Blocked => self.call_driver(),
             Flushed::Failed => {

@@ -9,7 +9,7 @@ use crate::shared::testing::{Wakes, event};
 
 fn watch(matcher: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Watch {
     let mut connection = <Connection>::new(Config::default(), 0);
-    Watch::new(connection.execute(Request::new("stop")).unwrap(), Box::new(matcher))
+    Watch::new(connection.execute(Request::new("stop"), None).unwrap(), Box::new(matcher))
 }
 
 #[test]

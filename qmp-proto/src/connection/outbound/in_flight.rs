@@ -8,6 +8,8 @@ use alloc::collections::VecDeque;
 use core::ops::Range;
 
 use crate::codec::encode::Prepared;
+use crate::connection::outbound::queue::Queued;
+use crate::connection::timers::Instant;
 
 /// QEMU's queue with out-of-band execution on, the running command included.
 const OOB_LIMIT: usize = 8;
@@ -38,6 +40,7 @@ pub(crate) struct Committed {
     pub(crate) no_reply: bool,
     /// Its bytes on the wire.
     pub(crate) positions: Range<u64>,
+    pub(crate) deadline: Option<Instant>,
     out_of_band: bool,
     descriptor: bool,
 }
@@ -81,13 +84,15 @@ impl InFlight {
     }
 
     /// A command was committed, with its bytes at `positions`.
-    pub(crate) fn add<F>(&mut self, id: u64, command: &Prepared<F>, positions: Range<u64>) {
+    pub(crate) fn add<F>(&mut self, queued: &Queued<F>, positions: Range<u64>) {
+        let (id, command) = (queued.id, &queued.command);
         let committed = Committed {
             id,
             quit: command.quit,
             cancelled: false,
             no_reply: command.no_reply,
             positions,
+            deadline: queued.deadline,
             out_of_band: command.out_of_band,
             descriptor: command.descriptor.is_some(),
         };

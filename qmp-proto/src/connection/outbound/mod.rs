@@ -14,8 +14,9 @@ use serde::Serialize;
 
 use crate::codec::encode::{self, Prepared};
 use crate::connection::outbound::in_flight::{Committed, InFlight};
-use crate::connection::outbound::queue::Queue;
+use crate::connection::outbound::queue::{Queue, Queued};
 use crate::connection::outbound::send_buffer::{SendBuffer, Transmit};
+use crate::connection::timers::{Deadlines, Instant};
 use crate::payload::command::{CommandId, Request};
 use crate::payload::error::Refusal;
 
@@ -27,6 +28,7 @@ pub(crate) struct Outbound<F> {
     in_band: Queue<F>,
     out_of_band: Queue<F>,
     in_flight: InFlight,
+    deadlines: Deadlines,
     send_buffer: SendBuffer<F>,
 }
 
@@ -45,6 +47,7 @@ impl<F> Outbound<F> {
             in_band: Queue::new(),
             out_of_band: Queue::new(),
             in_flight: InFlight::new(in_flight_limit),
+            deadlines: Deadlines::default(),
             send_buffer: SendBuffer::new(),
         }
     }
@@ -84,6 +87,7 @@ impl<F> Outbound<F> {
     pub(crate) fn push(
         &mut self,
         command: Prepared<F>,
+        deadline: Option<Instant>,
         max_bytes: usize,
     ) -> Result<CommandId, Refusal> {
         let bytes = self.in_band.bytes() + self.out_of_band.bytes() + command.text.len();
@@ -91,16 +95,17 @@ impl<F> Outbound<F> {
             return Err(Refusal::QueueFull);
         }
         let id = self.next_id();
-        match command.out_of_band {
-            true => self.out_of_band.push(id, command),
-            false => self.in_band.push(id, command),
-        }
+        self.deadlines.insert(deadline, id);
+        let queue = if command.out_of_band { &mut self.out_of_band } else { &mut self.in_band };
+        queue.push(Queued { id, command, deadline });
         Ok(CommandId(id))
     }
 
     /// Removes a queued command.
     pub(crate) fn withdraw(&mut self, id: CommandId) -> Option<Prepared<F>> {
-        self.in_band.withdraw(id.0).or_else(|| self.out_of_band.withdraw(id.0))
+        let queued = self.in_band.withdraw(id.0).or_else(|| self.out_of_band.withdraw(id.0))?;
+        self.deadlines.remove(queued.deadline, id.0);
+        Some(queued.command)
     }
 
     /// Commits the next command, out-of-band ones first, if one is admitted. Its id is written if the peer is to
@@ -110,14 +115,14 @@ impl<F> Outbound<F> {
         let admitted =
             |queue: &&mut Queue<F>| queue.front().is_some_and(|command| in_flight.admits(command));
         let mut queues = [&mut self.out_of_band, &mut self.in_band].into_iter();
-        let Some((id, mut command)) = queues.find(admitted).and_then(Queue::pop) else {
+        let Some(mut queued) = queues.find(admitted).and_then(Queue::pop) else {
             return false;
         };
         let start = self.send_buffer.end();
-        let text = self.send_buffer.append(core::mem::take(&mut command.text));
-        encode::finish(text, with_id.then_some(id), command.quit);
-        self.in_flight.add(id, &command, start..self.send_buffer.end());
-        if let Some(descriptor) = command.descriptor {
+        let text = self.send_buffer.append(core::mem::take(&mut queued.command.text));
+        encode::finish(text, with_id.then_some(queued.id), queued.command.quit);
+        self.in_flight.add(&queued, start..self.send_buffer.end());
+        if let Some(descriptor) = queued.command.descriptor {
             self.send_buffer.attach(descriptor, start);
         }
         true
@@ -185,26 +190,45 @@ impl<F> Outbound<F> {
     pub(crate) fn cancel(&mut self, id: CommandId) -> Option<&Committed> {
         let command = self.in_flight.get_mut(id.0).filter(|command| !command.cancelled)?;
         command.cancelled = true;
+        self.deadlines.remove(command.deadline.take(), id.0);
         Some(command)
     }
 
     /// A reply came. Returns its command, if that is in flight.
     pub(crate) fn answered(&mut self, id: u64, success: bool) -> Option<Committed> {
-        self.in_flight.remove(id, success)
+        let command = self.in_flight.remove(id, success)?;
+        self.deadlines.remove(command.deadline, id);
+        Some(command)
     }
 
     /// Removes all queued commands; returns their ids in order.
     pub(crate) fn clear_queued(&mut self) -> Vec<u64> {
         let mut ids = Vec::with_capacity(self.queued());
-        ids.extend(self.in_band.clear());
-        ids.extend(self.out_of_band.clear());
+        for queued in self.in_band.clear().chain(self.out_of_band.clear()) {
+            self.deadlines.remove(queued.deadline, queued.id);
+            ids.push(queued.id);
+        }
         ids.sort_unstable();
         ids
     }
 
     /// Removes all commands in flight. [`sent`](Self::sent) still tells how much of each was sent.
     pub(crate) fn clear_in_flight(&mut self) -> VecDeque<Committed> {
-        self.in_flight.clear()
+        let commands = self.in_flight.clear();
+        for command in &commands {
+            self.deadlines.remove(command.deadline, command.id);
+        }
+        commands
+    }
+
+    /// The earliest deadline of a command.
+    pub(crate) fn next_deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// A command whose deadline has passed. It is returned once.
+    pub(crate) fn pop_due(&mut self, now: Instant) -> Option<CommandId> {
+        self.deadlines.pop_due(now)
     }
 
     /// Drops the committed bytes that are not sent.

@@ -143,6 +143,7 @@ impl Ledger {
                 Told::Error(id, _) => self.end(*id, Ended::Error),
                 Told::NotSent(id) => self.end(*id, Ended::NotSent),
                 Told::Unanswered(id) => self.end(*id, Ended::Unanswered),
+                Told::TimedOut(id, _) => panic!("{id} had no deadline"),
                 Told::Closed(reason) => self.reason = Some(reason.clone()),
                 Told::Ready | Told::Event(_) | Told::Stray => {}
             }

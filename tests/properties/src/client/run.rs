@@ -174,8 +174,10 @@ impl Run {
         // Encoded by the connection, or before.
         let connection = &mut self.peer.connection;
         let accepted = match size < 128 {
-            true => connection.execute(request),
-            false => connection.execute_prepared(request.prepare().expect("it can be encoded")),
+            true => connection.execute(request, None),
+            false => {
+                connection.execute_prepared(request.prepare().expect("it can be encoded"), None)
+            }
         };
         let ended = matches!(phase, Phase::Closing | Phase::Closed);
         assert!(!(ended && accepted.is_ok()), "accepted while {phase:?}");

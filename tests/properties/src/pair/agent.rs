@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::pipe::Pipe;
 use super::{Choices, Coverage, Kind, Op};
 use crate::guest_agent::{Agent, Ids};
+use crate::peer::ask_again;
 use crate::{Most, pick};
 
 /// How a command ended, as the client's application was told.
@@ -137,7 +138,7 @@ impl Run {
             request = request.out_of_band();
         }
         let closing = matches!(self.client.phase(), Phase::Closing | Phase::Closed);
-        match self.client.execute(request) {
+        match self.client.execute(request, None) {
             Ok(id) => self.commands.push(Command {
                 id,
                 client: self.clients,
@@ -325,6 +326,7 @@ impl Run {
                 self.coverage.note("an error of half a command", unread);
                 Ended::Error
             }
+            Err(ExecuteError::TimedOut { .. }) => panic!("{token} had no deadline"),
             Err(ExecuteError::NotSent(_)) => Ended::NotSent,
             Err(ExecuteError::Unanswered(_)) => Ended::Unanswered,
         };
@@ -369,7 +371,7 @@ impl Run {
                     // The agent was killed with the question with which a session begins.
                     let again = std::mem::replace(&mut asked_anew, true);
                     assert!(self.restarted && !again, "in step with nobody");
-                    self.client.ask_again();
+                    ask_again(&mut self.client);
                 } else {
                     assert!(token != last, "the last one is not answered");
                     self.coverage.note("given up after a loss", true);

@@ -134,7 +134,7 @@ impl Run {
         }
         let closing = matches!(self.client.phase(), Phase::Closing | Phase::Closed);
         let refused = closing || kind == Kind::OutOfBand && !self.client.oob_enabled();
-        let accepted = self.client.execute(request);
+        let accepted = self.client.execute(request, None);
         assert_eq!(accepted.is_err(), refused, "{accepted:?}");
         self.coverage.note("a request refused", refused);
         let command = |id| Command { id, kind, called: false, answer: None, ended: None };
@@ -370,6 +370,7 @@ impl Run {
                 assert!(self.damaged || ours, "{error}");
                 Ended::Error
             }
+            Err(ExecuteError::TimedOut { .. }) => panic!("{token} had no deadline"),
             Err(ExecuteError::NotSent(_)) => Ended::NotSent,
             Err(ExecuteError::Unanswered(_)) => Ended::Unanswered,
         };

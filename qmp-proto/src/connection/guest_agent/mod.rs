@@ -21,105 +21,42 @@
 //! answer can kill the agent.
 //!
 //! A new session also begins after unreadable input: other programs may write to the same serial line.
+//!
+mod session;
+mod probe;
 
 use core::mem;
 
-use memchr::memchr;
-use serde::Serialize;
-
+use self::probe::Probe;
+use self::session::{DELIMITER, Question, Session};
 use crate::codec::framer::Framer;
-use crate::codec::message::{Message, Reply, ReplyId};
+use crate::codec::message::{Reply, ReplyId};
 use crate::connection::close::{CloseReason, Violation};
 use crate::connection::evidence::{Evidence, Overheard};
-use crate::connection::outbound::{Outbound, Sent};
+use crate::connection::outbound::Sent;
 use crate::connection::output::Output;
 use crate::connection::phase::{Phase, Trigger};
+use crate::connection::timers::Timer;
 use crate::connection::{Connection, Side};
 use crate::payload::command::CommandId;
 use crate::payload::error::{CommandError, ExecuteError};
 use crate::payload::raw::Raw;
 
-/// Stands before a `guest-sync-delimited` and before its answer.
-const DELIMITER: u8 = 0xFF;
-
-/// An answer is shorter and flatter than that.
-const LONGEST: usize = 256;
-const DEEPEST: usize = 4;
-
 /// A connection's state if the peer is a guest agent.
 #[derive(Debug, Default)]
 pub(super) struct Agent {
     session: Session,
+    probe: Option<Probe>,
     /// A session has begun, the first one at least.
     was_ready: bool,
+    /// A caller waits until the connection is ready or idle.
+    pub(super) session_wanted: bool,
+    /// To ask again for a session.
+    ask: Timer,
+    /// To probe a silent agent.
+    silence: Timer,
     /// How many bytes of commands had been sent when the message that is being received began.
     message_start: u64,
-}
-
-/// A session that begins or has begun.
-#[derive(Debug, Default)]
-struct Session {
-    /// The number of the last question, and that of the first one since the last session.
-    number: u64,
-    first: u64,
-    /// The last number that was sent as an id too.
-    id: u64,
-    /// That id came back.
-    echoed: bool,
-    /// Reads the bytes after a 0xFF until they are the answer or cannot be.
-    candidate: Option<Framer>,
-    /// An answer to an earlier question came: the agent is slow, and the last answer will come too.
-    alive: bool,
-    /// The other input.
-    overheard: Overheard,
-}
-
-/// How a session is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Question {
-    WithId,
-    /// With an id, and then without one, for an agent that does not answer the first.
-    Both,
-}
-
-impl Session {
-    /// Drops input up to the end of the answer; returns the rest once the answer has come.
-    fn read<'a>(&mut self, mut input: &'a [u8]) -> Option<&'a [u8]> {
-        loop {
-            let delimiter = memchr(DELIMITER, input);
-            let (part, rest) = input.split_at(delimiter.unwrap_or(input.len()));
-            let mut left = part;
-            if self.is_answered_in(&mut left) {
-                return Some(&input[input.len() - rest.len() - left.len()..]);
-            }
-            self.overheard.hear(part);
-            delimiter?;
-            self.overheard.hear(&rest[..1]);
-            input = &rest[1..];
-            self.candidate = Some(Framer::new(LONGEST, DEEPEST));
-        }
-    }
-
-    /// Whether `part`, which has no 0xFF, ends the answer to the last question. If so, removes it.
-    fn is_answered_in(&mut self, part: &mut &[u8]) -> bool {
-        let Some(candidate) = &mut self.candidate else { return false };
-        let message = match candidate.next(part) {
-            Ok(None) => return false,
-            Ok(Some(frame)) => Message::read(&frame),
-            Err(violation) => Err(violation),
-        };
-        self.candidate = None;
-        let Ok(Message::Reply(Reply { id, outcome: Ok(raw) })) = message else { return false };
-        let Ok(number) = raw.parse::<u64>() else { return false };
-        self.echoed |= number == self.id && id == ReplyId::Number(number);
-        self.alive |= (self.first..self.number).contains(&number);
-        number == self.number
-    }
-
-    /// Whether the agent refused the only question, which had an id.
-    fn is_refused_for_its_id(&mut self) -> bool {
-        self.overheard.take_refusal_of_ids() && self.id == self.number
-    }
 }
 
 impl Agent {
@@ -148,22 +85,15 @@ impl<F> Connection<F> {
         self.begin_session(Question::WithId);
     }
 
-    /// Asks for a session. Every session begins here.
+    /// Asks for a session.
     fn begin_session(&mut self, question: Question) {
-        let Side::Agent(Agent { session, .. }) = &mut self.side else { return };
-        let again = self.phase == Phase::Syncing && session.first > 0;
-        if !again {
-            *session = Session::default();
+        let Side::Agent(agent) = &mut self.side else { return };
+        if self.phase != Phase::Syncing {
+            agent.session = Session::default();
         }
-        session.id = ask(&mut self.outbound, true);
-        session.number = match question {
-            Question::WithId => session.id,
-            Question::Both => ask(&mut self.outbound, false),
-        };
-        if !again {
-            session.first = session.id;
-        }
-        (session.echoed, session.candidate, session.alive) = (false, None, false);
+        agent.session.ask(question, &mut self.outbound);
+        agent.probe = None;
+        agent.ask.stop();
     }
 
     /// The input from where messages begin, as [`readable`](Self::readable).
@@ -218,7 +148,10 @@ impl<F> Connection<F> {
     /// A guest agent answers the one command of which it has received a byte: with its id, or, if the agent
     /// echoes none, without one, by a reply that did not begin before.
     pub(super) fn handle_reply_of_agent(&mut self, reply: Reply) {
-        let Side::Agent(agent) = &self.side else { return };
+        let Side::Agent(agent) = &mut self.side else { return };
+        if agent.reaches_probe(&reply) {
+            return;
+        }
         let echoes = agent.session.echoed;
         let [begun, _] = self.outbound.in_flight().two_before(agent.message_start);
         match (reply.id, reply.outcome, begun) {
@@ -241,9 +174,9 @@ impl<F> Connection<F> {
     }
 
     fn settle_with(&mut self, id: u64, outcome: Result<Raw, CommandError>) {
-        if let Some(command) = self.outbound.answered(id, outcome.is_ok()) {
-            self.settle(command, outcome);
-        }
+        let Some(command) = self.outbound.answered(id, outcome.is_ok()) else { return };
+        self.settle(command, outcome);
+        self.await_probe_answer();
     }
 
     /// The command in flight is given up. All of it is sent, if it is not yet, and
@@ -304,36 +237,15 @@ impl<F> Connection<F> {
         self.phase == Phase::Ready && is_next && !agent.session.echoed
     }
 
-    /// While a guest agent's session is waited for ([`Phase::Syncing`]): asks for it once more, if the
-    /// question has been sent and no later input shows that the agent lives. Otherwise it does nothing.
+    /// Asks for a session once more, if the question has been sent and no later input shows that the agent lives.
     ///
     /// A question may be lost: with an agent that is killed while its channel stays open, or because an agent
-    /// that starts at a serial port drops earlier input. So call this every second for as long as
-    /// the phase lasts and a caller waits for its end: a caller who connects, who has a queued command, or who
-    /// waits until the connection is idle. The connection itself never asks again.
-    pub fn ask_again(&mut self) {
+    /// that starts at a serial port drops earlier input.
+    fn ask_again(&mut self) {
         let Side::Agent(agent) = &mut self.side else { return };
         let alive = mem::take(&mut agent.session.alive);
         if self.phase == Phase::Syncing && !alive && self.outbound.all_sent() {
             self.begin_session(Question::Both);
         }
     }
-}
-
-/// Sends a question. Returns its number.
-fn ask<F>(outbound: &mut Outbound<F>, with_id: bool) -> u64 {
-    /// The argument of `guest-sync-delimited`, which is also its return.
-    #[derive(Serialize)]
-    struct Arguments {
-        id: u64,
-    }
-    // Numbers and ids are of one sequence: none is given twice.
-    let id = outbound.next_id();
-    outbound.commit_own(
-        &[DELIMITER],
-        "guest-sync-delimited",
-        Arguments { id },
-        with_id.then_some(id),
-    );
-    id
 }
