@@ -180,9 +180,7 @@ impl SerialAgent {
 
     /// Starts the agent, and waits until it reads: what came before is lost.
     pub fn start(&mut self) {
-        let process =
-            Process::start(&self.program, "isa-serial", &self.path, self.folder.path(), &[]);
-        self.running = Some(process);
+        self.running = Some(self.process());
         let start = Instant::now();
         // It turns the echo off when it has thrown away what had come.
         while tcgetattr(&self.line).expect("a terminal").local_modes.contains(LocalModes::ECHO) {
@@ -203,6 +201,24 @@ impl SerialAgent {
     /// Our end of the line.
     pub fn line(&self) -> File {
         self.line.try_clone().expect("a descriptor")
+    }
+
+    /// Sends the agent a signal: `STOP` and `CONT`, for instance.
+    pub fn signal(&self, signal: Signal) {
+        let process = self.running.as_ref().expect("it runs");
+        pidfd_send_signal(&process.handle, signal).expect("it is not waited for yet");
+    }
+
+    /// Kills the agent and starts another one. The line stays, with what is unread in it, as that of a guest does.
+    pub fn restart(&mut self) {
+        let flags = OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC;
+        self.idle = Some(open(&self.path, flags, Mode::empty()).expect("a terminal"));
+        self.kill();
+        self.running = Some(self.process());
+    }
+
+    fn process(&self) -> Process {
+        Process::start(&self.program, "isa-serial", &self.path, self.folder.path(), &[])
     }
 
     /// Ends it with `kill -9`.
