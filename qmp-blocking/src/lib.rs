@@ -120,8 +120,8 @@ pub fn connect_with_events(
 /// Connects to the guest agent behind an [`Address`]: that of its channel's chardev on QEMU's command
 /// line, or the Unix socket at a path.
 ///
-/// Give each command a timeout: [`Client::with_timeout`]. If the agent dies or the guest reboots, nothing
-/// else ends a command, and every later one waits for it.
+/// Give each command a timeout: [`Client::with_timeout`]. A command ends some seconds after its agent was restarted. As long
+/// as no agent runs, only a timeout ends it, and every later command waits for it.
 ///
 /// ```no_run
 /// use std::time::Duration;

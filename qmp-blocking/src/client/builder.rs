@@ -174,8 +174,8 @@ impl Builder {
 
     /// Connects to the guest agent behind an [`Address`], in its [`dialect`](Self::dialect).
     ///
-    /// Set a [`command_timeout`](Self::command_timeout). If the agent dies or the guest reboots, nothing else
-    /// ends a command, and every later one waits for it.
+    /// Set a [`command_timeout`](Self::command_timeout). A command ends some seconds after its agent was restarted. As
+    /// long as no agent runs, only a timeout ends it, and every later command waits for it.
     ///
     /// # Errors
     ///

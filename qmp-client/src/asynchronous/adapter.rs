@@ -40,8 +40,9 @@ macro_rules! adapter {
         /// Connects to the guest agent behind an [`Address`]($crate::Address): that of its channel's
         /// chardev on QEMU's command line, or the Unix socket at a path.
         ///
-        /// Give each command a timeout: [`Client::with_timeout`]($crate::asynchronous::Client::with_timeout). If the
-        /// agent dies or the guest reboots, nothing else ends a command, and every later one waits for it.
+        /// Give each command a timeout: [`Client::with_timeout`]($crate::asynchronous::Client::with_timeout). A command
+        /// ends some seconds after its agent was restarted. As long as no agent runs, only a timeout ends it, and
+        /// every later command waits for it.
         ///
         /// # Errors
         ///

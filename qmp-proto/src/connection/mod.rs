@@ -19,6 +19,7 @@ pub(crate) mod output;
 pub(crate) mod close;
 pub(crate) mod evidence;
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::convert::Infallible;
 
@@ -79,7 +80,7 @@ pub struct Connection<F = Infallible> {
 #[derive(Debug)]
 enum Side {
     Monitor(Monitor),
-    Agent(Agent),
+    Agent(Box<Agent>),
 }
 
 impl<F> Connection<F> {
@@ -103,11 +104,9 @@ impl<F> Connection<F> {
                 Outbound::new(1, config.window),
             ),
             // An agent may still send replies with the ids of an earlier client, so its ids are not small.
-            Dialect::GuestAgent => (
-                Phase::Syncing,
-                Side::Agent(Agent::default()),
-                Outbound::new(handshake + 1, Some(1)),
-            ),
+            Dialect::GuestAgent => {
+                (Phase::Syncing, Side::Agent(Box::default()), Outbound::new(handshake + 1, Some(1)))
+            }
         };
         let mut connection = Self {
             config,

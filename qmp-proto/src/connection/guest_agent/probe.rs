@@ -65,9 +65,8 @@ impl<F> Connection<F> {
     /// Reads the input from where the answer to a probe may begin. Without a probe it is other input: the reply has come
     /// before it.
     pub(in crate::connection) fn receive_probe_answer(&mut self, input: &[u8]) {
-        let Side::Agent(Agent { probe: Some(probe), .. }) = &mut self.side else {
-            return self.receive(input);
-        };
+        let Side::Agent(agent) = &mut self.side else { return };
+        let Some(probe) = &mut agent.probe else { return self.receive(input) };
         probe.answer_begins = true;
         if let Some(rest) = probe.session.read(input) {
             self.lose_command_in_flight();
