@@ -213,7 +213,7 @@ fn c6_an_end_after_replies_and_events_alone_is_an_end() {
 #[test]
 fn c20_evidence_outlives_the_end_and_not_ready() {
     let refused = r#"{"error": {"class": "GenericError", "desc": "too many"}}"#;
-    let evidence = Some(Evidence::Error(CommandError::generic("too many")));
+    let evidence = Some(Evidence::Error(CommandError::generic("too many").into()));
     let mut peer = Peer::new(Config::default());
     peer.feed([GREETING, refused].concat());
     assert_eq!(peer.connection.evidence(), evidence);
