@@ -31,7 +31,7 @@ use crate::codec::message::{Message, Reply, ReplyId};
 use crate::connection::Connection;
 use crate::connection::close::CloseReason;
 use crate::connection::config::Dialect;
-use crate::connection::evidence::{Evidence, Overheard};
+use crate::connection::evidence::Overheard;
 use crate::connection::output::Output;
 use crate::connection::phase::{Phase, Trigger};
 use crate::payload::command::{CommandId, Request};
@@ -59,7 +59,7 @@ pub(crate) struct Sync {
     /// An answer to an earlier question came: the agent is slow, and the last answer will come too.
     alive: bool,
     /// What else came.
-    overheard: Overheard,
+    pub(crate) overheard: Overheard,
 }
 
 /// How a session is asked for.
@@ -162,12 +162,6 @@ impl<F> Connection<F> {
         if refused && asked_once && self.phase == Phase::Syncing {
             self.ask(Question::Both);
         }
-    }
-
-    /// What came in place of the session's beginning.
-    pub(crate) fn evidence_of_agent(&self) -> Option<Evidence> {
-        let lasts = self.phase == Phase::Syncing || !self.told_ready;
-        self.sync.overheard.evidence().filter(|_| lasts)
     }
 
     /// The answer came, and everything before it is behind us.

@@ -332,10 +332,8 @@ impl<F> Connection<F> {
     ///
     /// Names the cause if the wait fails, or if the connection ends before it is ready.
     pub fn evidence(&self) -> Option<Evidence> {
-        if self.speaks_to_agent() {
-            return self.evidence_of_agent();
-        }
         let bytes = match self.phase {
+            Phase::Syncing => return self.sync.overheard.evidence(),
             Phase::Greeting | Phase::Negotiating => {
                 (self.opening.undecided() + self.framer.unfinished()) as u64
             }
@@ -385,6 +383,11 @@ impl<F> Connection<F> {
     /// stays.
     pub(crate) fn end(&mut self, reason: CloseReason) {
         let Some(closed) = self.phase.after(Trigger::Ended) else { return };
+        // These reasons describe the input themselves.
+        let is_described = matches!(reason, CloseReason::NotQmp(_) | CloseReason::Violation(_));
+        if !is_described && !self.told_ready {
+            self.evidence = self.evidence();
+        }
         self.phase = closed;
         let sent = self.wire.position();
         // Half a reply may be half an error.
