@@ -48,10 +48,20 @@ impl Options {
         start.checked_add(self.deadline).unwrap_or(start + A_CENTURY)
     }
 
-    /// Why a listener at `address` that has waited since `start` gives up.
-    pub fn nobody_came(&self, address: &Address, start: Instant) -> ConnectError {
+    /// Why a listener at `address` that has waited since `start` gives up. `last` is the error of the last connection
+    /// that ended before it was ready.
+    pub fn nobody_came(
+        &self,
+        address: &Address,
+        last: Option<ConnectError>,
+        start: Instant,
+    ) -> ConnectError {
+        let (reason, evidence) = match last {
+            Some(ConnectError::Ended { reason, evidence }) => (Some(reason), evidence),
+            _ => (None, None),
+        };
         let (address, dialect) = (address.clone(), self.config.dialect);
-        ConnectError::NobodyCame { address, dialect, waited: start.elapsed() }
+        ConnectError::NobodyCame { address, dialect, reason, evidence, waited: start.elapsed() }
     }
 
     /// A hub for a connection that began at `start`, over a transport that carries descriptors or

@@ -209,11 +209,26 @@ fn c6_an_end_after_replies_and_events_alone_is_an_end() {
     }
 }
 
-/// It may be the reason of an end before the connection is ready.
+/// A part of a message too, unless the reason quotes it.
 #[test]
-fn c20_evidence_outlives_the_end_and_not_ready() {
+fn c20_evidence_stays_after_an_end_before_ready() {
+    for (said, kept) in
+        [("{\"QMP\": {\"version\"", Some(18)), ("{", Some(1)), ("Q", None), ("", None)]
+    {
+        let mut peer = Peer::new(Config::default());
+        peer.feed(said);
+        let before = (!said.is_empty()).then_some(Evidence::Noise(said.len() as u64));
+        assert_eq!(peer.connection.evidence(), before);
+        peer.connection.handle_eof();
+        assert_eq!(peer.connection.evidence(), kept.map(Evidence::Noise), "{said}");
+    }
+}
+
+/// It may be the cause of an end before the connection is ready, and only of that.
+#[test]
+fn c20_an_error_stays_evidence_until_the_connection_is_ready() {
     let refused = r#"{"error": {"class": "GenericError", "desc": "too many"}}"#;
-    let evidence = Some(Evidence::Error(CommandError::generic("too many")));
+    let evidence = Some(Evidence::Error(CommandError::generic("too many").into()));
     let mut peer = Peer::new(Config::default());
     peer.feed([GREETING, refused].concat());
     assert_eq!(peer.connection.evidence(), evidence);

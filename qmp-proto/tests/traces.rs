@@ -354,3 +354,37 @@ fn c21_two_sessions_are_no_trace() {
     let error = session.repeat(2).parse::<Trace>().unwrap_err();
     assert_eq!(error.line, 4);
 }
+
+/// A member's value keeps its place, whatever was joined before it.
+#[test]
+fn c21_a_secret_after_a_flood_is_redacted() {
+    for line in ["a\n", "ok\n", "\u{1}\n"] {
+        for count in [300, 600, 5000] {
+            let secret = "{\"arg\":     \n{\"x\":\"hunter2\"}}\n";
+            let pretty = "{\n\"return\": {\n \"keys\": [\n {\"type\": \"hunter2\"}\n]}}\n";
+            let stream = [&*line.repeat(count), secret, &*line.repeat(count), pretty].concat();
+            let recorder = Recorder::new(1 << 20).redacted(Redaction::default());
+            let text = record(recorder, [(Direction::ToServer, stream.as_bytes())]);
+            assert!(!text.contains("hunter2"), "{count} times {line:?}");
+        }
+    }
+}
+
+/// Floods of the shortest lines of each kind, and of bytes that take most, after a month and after 30 years.
+#[test]
+fn c21_a_recording_has_at_most_six_bytes_for_each_of_the_stream_and_8_kib() {
+    let floods: [&[u8]; 6] = [b"\xff", b"\x01\xff", b"a\n", b"{}", b"{\xff", b"\x80"];
+    for (flood, length) in floods.into_iter().flat_map(|flood| [(flood, 372), (flood, 20_000)]) {
+        for (max_message, seconds) in [(1 << 20, 2_600_000), (1 << 20, 999_999_999), (1, 1000)] {
+            let stream = flood.repeat(length);
+            let mut recorder = Recorder::new(max_message);
+            let at = Duration::from_secs(seconds);
+            recorder.record(Direction::ToClient, &stream, at);
+            recorder.end(Direction::ToClient, at);
+            let entries = std::iter::from_fn(|| recorder.poll_entry());
+            let recorded: usize = entries.map(|entry| entry.to_string().len() + 1).sum();
+            let most = 6 * stream.len() + 8192;
+            assert!(recorded <= most, "{recorded} of {most}: {}", flood.escape_ascii());
+        }
+    }
+}

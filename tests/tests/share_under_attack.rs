@@ -212,7 +212,7 @@ fn clients_that_never_negotiate_keep_nobody_out() {
     let (third, _) = shared.client();
     assert!(idle.iter_mut().all(is_ended));
     // All clients have negotiated now.
-    let reason = "there are 3 clients, which is the limit";
+    let reason = "the number of clients has reached its limit, 3";
     let mut said = String::new();
     shared.connect().read_to_string(&mut said).unwrap();
     assert!(said.starts_with("{\"QMP\": ") && said.contains(reason), "{said}");
@@ -322,5 +322,22 @@ fn stopped_it_keeps_clients_out_and_goes_on() {
     shared.stopper.stop();
     client.execute(&QueryStatus).unwrap();
     client.execute(&Quit).unwrap();
+    within(|| shared.sharing.join()).unwrap().unwrap();
+}
+
+/// A socket that is closed with unread bytes resets the connection, which can cost the client the reason.
+#[test]
+fn a_client_that_writes_first_gets_the_reason_and_the_end() {
+    let shared = Shared::new(Machine::new(), ShareOptions::new().max_clients(1));
+    let (first, _) = shared.client();
+    for _ in 0..20 {
+        let mut pipelined = shared.connect();
+        // On a busy machine it may be turned away before it writes.
+        let _ = pipelined.write_all(NEGOTIATE.repeat(100).as_bytes());
+        let mut said = String::new();
+        pipelined.read_to_string(&mut said).unwrap();
+        assert!(said.contains("the number of clients has reached its limit, 1"), "{said}");
+    }
+    first.execute(&Quit).unwrap();
     within(|| shared.sharing.join()).unwrap().unwrap();
 }

@@ -48,12 +48,12 @@ impl Listener {
     }
 
     /// Waits for the next QEMU, so long at most (`None`: as long as it takes), and negotiates with it
-    /// under the builder's own deadline. Who leaves before that is done is passed over.
+    /// under the builder's own deadline. A connection that ends before that is done is passed over.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NobodyCame`], and as [`connect`](crate::connect) where somebody came who is no
-    /// QEMU. The listener goes on: call this again.
+    /// [`ConnectError::NobodyCame`], with the end of the last connection that was passed over. As
+    /// [`connect`](crate::connect) if a peer connected that is not QEMU. The listener goes on: call this again.
     pub fn accept(&self, timeout: impl Into<Option<Duration>>) -> Result<Client, ConnectError> {
         Ok(self.accept_with_events(timeout)?.0)
     }
@@ -68,14 +68,15 @@ impl Listener {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
+        let mut last = None;
         let deadline = deadline(timeout.into());
         while let Some(stream) = self.next(deadline)? {
             match self.builder.from_stream_with_events(stream) {
-                Err(error) if error.has_left() => {}
+                Err(error) if error.has_left() => last = Some(error),
                 outcome => return outcome,
             }
         }
-        Err(self.builder.options().nobody_came(self.address(), start))
+        Err(self.builder.options().nobody_came(self.address(), last, start))
     }
 
     fn next(&self, deadline: Option<Instant>) -> io::Result<Option<OwnedFd>> {

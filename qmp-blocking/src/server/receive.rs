@@ -17,17 +17,17 @@ use crate::io::notifier::poll;
 const MOST_DESCRIPTORS: usize = 253;
 
 /// How long a client may go on writing to a server that has ended.
-const MOMENT: Duration = Duration::from_secs(1);
+pub(super) const MOMENT: Duration = Duration::from_secs(1);
 
 /// Ends a connection on which everything was sent: the client gets the end of the stream. Anything that it
-/// still writes is read and dropped, until it leaves or a second has passed. A socket closed at once would
+/// still writes is read and dropped, until it leaves or the time has passed. A socket closed at once would
 /// fail those writes, and over TCP the client would lose the last reply.
 ///
 /// A shutdown of the socket by another thread ends the wait.
-pub(super) fn linger(socket: &OwnedFd, buffer: &mut [u8]) {
+pub(super) fn linger(socket: &OwnedFd, time: Duration, buffer: &mut [u8]) {
     // It fails if the client is gone.
     let _ = rustix::net::shutdown(socket, Shutdown::Write);
-    let deadline = Instant::now() + MOMENT;
+    let deadline = Instant::now() + time;
     loop {
         match receive(socket.as_fd(), buffer) {
             Ok((1.., _)) => {}

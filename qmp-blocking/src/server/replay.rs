@@ -10,7 +10,7 @@ use qmp_proto::trace::{Mismatch, Replay, Trace};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
 
-use super::receive::{linger, receive};
+use super::receive::{MOMENT, linger, receive};
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 16 << 10;
@@ -79,7 +79,7 @@ pub fn replay(stream: impl Into<OwnedFd>, trace: Trace) -> Result<(), ReplayErro
             return Err(ReplayError::Mismatch(mismatch.clone()));
         }
         if replay.is_finished() {
-            linger(&socket, &mut buffer);
+            linger(&socket, MOMENT, &mut buffer);
             return Ok(());
         }
         match rustix::event::poll(&mut [PollFd::new(&socket, wanted)], None) {

@@ -14,7 +14,7 @@ use rustix::event::PollFlags;
 use rustix::net::{Shutdown, sockopt};
 use serde::Serialize;
 
-use super::receive::{linger, receive};
+use super::receive::{MOMENT, linger, receive};
 use crate::io::notifier::Nudge;
 use crate::lock;
 
@@ -105,7 +105,7 @@ impl Session {
             match self.look() {
                 Look::Call(call) => return Some(call),
                 Look::Ended => {
-                    linger(&self.socket, &mut buffer);
+                    linger(&self.socket, MOMENT, &mut buffer);
                     return None;
                 }
                 Look::Wait(wanted) => {

@@ -37,12 +37,16 @@ pub enum ConnectError {
         /// replaced.
         stderr: String,
     },
-    /// Nobody connected to where we listen until the deadline.
+    /// No server that connected to where we listen was ready for commands until the deadline.
     NobodyCame {
         /// Where we listen.
         address: Address,
         /// For what.
         dialect: Dialect,
+        /// How the last connection ended; `None` if nobody connected.
+        reason: Option<CloseReason>,
+        /// What came before that end in place of what was expected, if anything did.
+        evidence: Option<Evidence>,
         /// How long it was waited for.
         waited: Duration,
     },
@@ -114,7 +118,13 @@ impl fmt::Display for ConnectError {
                     _ => Ok(()),
                 }
             }
-            Self::NobodyCame { address, dialect, waited } => {
+            Self::NobodyCame { address, reason: Some(reason), evidence, waited, .. } => write!(
+                f,
+                "no server became ready in {waited:.1?}: the last connection to {address} ended: {reason}{}{}",
+                Came("the server had sent", evidence),
+                hint_at_end(evidence)
+            ),
+            Self::NobodyCame { address, dialect, reason: None, waited, .. } => {
                 write!(f, "nobody connected in {waited:.1?}: is QEMU running with ")?;
                 match dialect {
                     Dialect::GuestAgent => {
@@ -130,7 +140,7 @@ impl fmt::Display for ConnectError {
                  one at a time; the example share lets several use it); or this is a websocket \
                  (websocket=on), a TLS socket (tls-creds) or a guest agent, none of which speak \
                  first",
-                Instead(evidence)
+                Came("instead came", evidence)
             ),
             Self::NoCapabilities { waited, evidence } => write!(
                 f,
@@ -138,18 +148,18 @@ impl fmt::Display for ConnectError {
                  command of another monitor may keep QEMU busy, QEMU may be stopped (SIGSTOP), or its \
                  main loop hangs (QEMU up to 10.0.2 can hang if a client connects during its start; \
                  wait=on or `spawn` avoid that)",
-                Instead(evidence)
+                Came("instead came", evidence)
             ),
             Self::NoAgent { waited, evidence } => write!(
                 f,
                 "connected, but no guest agent answered in {waited:.1?}{}: {}",
-                Instead(evidence),
+                Came("instead came", evidence),
                 advice(evidence.as_ref())
             ),
             Self::Ended { reason, evidence } => write!(
                 f,
                 "the connection ended before the server was ready: {reason}{}",
-                Before(evidence)
+                Came("the server had sent", evidence)
             ),
             Self::KeptEnding { address, reason, evidence, times, waited } => {
                 let times = match times {
@@ -159,39 +169,30 @@ impl fmt::Display for ConnectError {
                 write!(
                     f,
                     "the connection to {address} ended before the server was ready, {times} in \
-                     {waited:.1?}: {reason}{}",
-                    Before(evidence)
-                )?;
-                match evidence {
-                    Some(_) => Ok(()),
-                    None => f.write_str("; is QEMU quitting, or failing at its start?"),
-                }
+                     {waited:.1?}: {reason}{}{}",
+                    Came("the server had sent", evidence),
+                    hint_at_end(evidence)
+                )
             }
         }
     }
 }
 
-/// What came in place of what was awaited.
-struct Instead<'a>(&'a Option<Evidence>);
+/// Unexpected input, after these words.
+struct Came<'a>(&'static str, &'a Option<Evidence>);
 
-impl fmt::Display for Instead<'_> {
+impl fmt::Display for Came<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(evidence) => write!(f, "; instead came {evidence}"),
-            None => Ok(()),
-        }
+        let Self(words, evidence) = self;
+        evidence.as_ref().map_or(Ok(()), |evidence| write!(f, "; {words} {evidence}"))
     }
 }
 
-/// What came before the end.
-struct Before<'a>(&'a Option<Evidence>);
-
-impl fmt::Display for Before<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
-            Some(evidence) => write!(f, "; before the end came {evidence}"),
-            None => Ok(()),
-        }
+/// The likely cause of an end, unless the server's error names it.
+fn hint_at_end(evidence: &Option<Evidence>) -> &'static str {
+    match evidence {
+        Some(Evidence::Error(_)) => "",
+        _ => "; is QEMU quitting, or failing at its start?",
     }
 }
 
@@ -229,7 +230,9 @@ impl error::Error for ConnectError {
             Self::Address(error) => Some(error),
             Self::NoSocket(error) => Some(error),
             Self::Io(error) | Self::NotStarted { error, .. } => Some(error),
-            Self::Ended { reason, .. } | Self::KeptEnding { reason, .. } => Some(reason),
+            Self::Ended { reason, .. }
+            | Self::KeptEnding { reason, .. }
+            | Self::NobodyCame { reason: Some(reason), .. } => Some(reason),
             Self::Exited { .. }
             | Self::NobodyCame { .. }
             | Self::NoGreeting { .. }

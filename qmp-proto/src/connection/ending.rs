@@ -23,6 +23,7 @@ impl<F> Connection<F> {
     /// The connection has ended: reports the end of each command, then that of the connection. The first reason
     /// stays.
     pub(super) fn end(&mut self, reason: CloseReason) {
+        self.keep_evidence(&reason);
         if !self.enter(Trigger::Ended) {
             return;
         }
@@ -32,6 +33,14 @@ impl<F> Connection<F> {
         self.framer = Framer::new(0, 0);
         self.close_reason = Some(reason.clone());
         self.outputs.push_back(Output::Closed(reason));
+    }
+
+    /// Part of a message is evidence after the end too, unless the reason describes the input.
+    fn keep_evidence(&mut self, reason: &CloseReason) {
+        let is_described = matches!(reason, CloseReason::NotQmp(_) | CloseReason::Violation(_));
+        if let (Side::Monitor(monitor), false) = (&mut self.side, is_described) {
+            monitor.evidence = monitor.evidence(self.phase, self.framer.unfinished());
+        }
     }
 
     fn end_in_flight(&mut self, reason: &CloseReason) {

@@ -3,6 +3,7 @@
 //! They name the cause if the wait fails: an agent that refuses `guest-sync-delimited` is not a silent
 //! one.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -31,7 +32,7 @@ pub enum Evidence {
     /// Bytes that are not a message, so many of them.
     Noise(u64),
     /// An error. Its description is cut off after 256 bytes.
-    Error(CommandError),
+    Error(Box<CommandError>),
     /// A reply that answers no command of this connection.
     Reply,
     /// An event.
@@ -52,7 +53,7 @@ impl Evidence {
     pub(crate) fn of_reply(outcome: &Result<Raw, CommandError>) -> Self {
         match outcome {
             Ok(_) => Self::Reply,
-            Err(error) => Self::Error(error.shortened()),
+            Err(error) => Self::Error(Box::new(error.shortened())),
         }
     }
 
@@ -196,7 +197,7 @@ mod tests {
 
     #[test]
     fn c20_the_last_that_says_most_is_kept() {
-        let known = |desc: &str| Some(Evidence::Error(CommandError::generic(desc)));
+        let known = |desc: &str| Some(Evidence::Error(CommandError::generic(desc).into()));
         assert_eq!(heard(b""), None);
         assert_eq!(heard(b" \r\n\xff\n"), None);
         assert_eq!(heard(b"login: "), Some(Evidence::Noise(6)));
@@ -229,7 +230,7 @@ mod tests {
         for (evidence, text) in [
             (Evidence::Noise(1), "one byte that is not a message"),
             (Evidence::Noise(7), "7 bytes that are not a message"),
-            (Evidence::Error(CommandError::generic("no")), "the error GenericError: no"),
+            (Evidence::Error(CommandError::generic("no").into()), "the error GenericError: no"),
             (Evidence::Reply, "a reply that was not asked for"),
             (Evidence::Event, "an event"),
             (Evidence::Greeting, "the greeting of a monitor, which speaks QMP"),

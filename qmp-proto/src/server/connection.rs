@@ -184,8 +184,8 @@ impl<F> Connection<F> {
         self.leave(CloseReason::Requested);
     }
 
-    /// Ends the connection in the same way, with an error that no command has caused: a client that cannot be
-    /// served, for instance because there are too many, learns the reason.
+    /// Sends an error without an id, and ends the connection as [`close`](Self::close) does. It names the reason
+    /// why a client is not served, for instance that there are too many.
     pub fn turn_away(&mut self, reason: &CommandError) {
         if self.is_open() {
             self.refuse(reason, None);

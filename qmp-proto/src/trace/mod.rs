@@ -63,12 +63,13 @@
 //! # Ok::<(), qmp_proto::trace::TraceError>(())
 //! ```
 
-// One line of a trace (`entry`, `escape`), a whole trace (`document`), streams cut into lines (`splitter`, `recorder`),
+// One line of a trace (`entry`, `escape`), a whole trace (`document`), streams cut into lines (`splitter`, `joiner`, `recorder`),
 // secrets (`redaction`), JSON tokens (`tokens`), and a trace as a server (`replay`).
 mod entry;
 mod escape;
 mod document;
 mod splitter;
+mod joiner;
 mod recorder;
 mod redaction;
 mod tokens;

@@ -5,6 +5,7 @@ use core::time::Duration;
 
 use super::document;
 use super::entry::{Direction, Entry};
+use super::joiner::Joiner;
 use super::redaction::Redaction;
 use super::splitter::{Piece, Splitter};
 use crate::connection::config::Dialect;
@@ -13,10 +14,10 @@ use crate::connection::config::Dialect;
 ///
 /// Nothing that goes by is an error. A line's time is that of its last byte, and lines come in the
 /// order in which they were complete. Each direction holds at most one unfinished message of at most
-/// `max_message` bytes; what is longer is recorded in parts, as bytes.
+/// `max_message` bytes, and less than twelve bytes of short lines. A longer message is recorded in parts, as bytes.
 ///
-/// A recording is a small multiple of the stream, whatever a peer sends. After 4 KiB of short lines, a line
-/// of less than twelve bytes is joined to the next one, as bytes.
+/// Short lines are recorded one by one until they have cost 4 KiB. From then on, a line of less than twelve bytes is
+/// joined to the next one, as bytes. A recording has at most six bytes for each byte of the stream, and 8 KiB.
 ///
 /// What is no JSON becomes lines of bytes, each up to a line end, a `}`, a 0xFF or the limit. A message
 /// in QEMU's own dialect, with single quotes for instance, is bytes too. Behind anything else that is no
@@ -28,8 +29,8 @@ use crate::connection::config::Dialect;
 #[derive(Debug)]
 pub struct Recorder {
     redaction: Option<Redaction>,
-    to_server: Splitter,
-    to_client: Splitter,
+    to_server: Joiner,
+    to_client: Joiner,
     finished: VecDeque<Entry>,
 }
 
@@ -38,8 +39,8 @@ impl Recorder {
     pub fn new(max_message: usize) -> Self {
         Self {
             redaction: None,
-            to_server: Splitter::new(max_message),
-            to_client: Splitter::new(max_message),
+            to_server: Joiner::new(Splitter::new(max_message)),
+            to_client: Joiner::new(Splitter::new(max_message)),
             finished: VecDeque::new(),
         }
     }
@@ -72,14 +73,14 @@ impl Recorder {
     /// Take the entries before the next call: what they hold is bounded by what one call was given
     /// and the one message that was unfinished before.
     pub fn record(&mut self, direction: Direction, mut bytes: &[u8], at: Duration) {
-        while let Some(piece) = self.splitter(direction).next(&mut bytes) {
+        while let Some(piece) = self.pieces(direction).next(&mut bytes) {
             self.finish(at, direction, piece);
         }
     }
 
     /// Takes in that one side sends nothing any more.
     pub fn end(&mut self, direction: Direction, at: Duration) {
-        if let Some(piece) = self.splitter(direction).finish() {
+        if let Some(piece) = self.pieces(direction).finish() {
             self.finish(at, direction, piece);
         }
         self.finished.push_back(Entry::end(at, direction));
@@ -90,7 +91,7 @@ impl Recorder {
         self.finished.pop_front()
     }
 
-    fn splitter(&mut self, direction: Direction) -> &mut Splitter {
+    fn pieces(&mut self, direction: Direction) -> &mut Joiner {
         match direction {
             Direction::ToServer => &mut self.to_server,
             Direction::ToClient => &mut self.to_client,

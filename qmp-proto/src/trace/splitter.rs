@@ -5,10 +5,6 @@
 //! first fault. Tokens are the server's, so that what a server reads as a string is one here, single
 //! quotes included.
 //!
-//! A piece becomes a line with a time, which takes far more than a piece of one byte. So each piece costs
-//! some bytes of credit, and the bytes that come earn it. Without credit, a piece that is too short is
-//! joined to the next one.
-//!
 //! A value is known as a secret by where it stands in a message. So in doubt nothing is a message:
 //! not what stands behind a fault in the same line, and nothing at all once a message was broken off.
 
@@ -24,12 +20,6 @@ use crate::codec::qemu::reader::{Item, Reader};
 
 /// With it a parser is resynchronised. No JSON has it.
 const RESYNC: u8 = 0xFF;
-
-/// The cost of a piece, in bytes of credit. No useful message is shorter by much.
-const COST: usize = 12;
-
-/// The credit at the beginning.
-const ALLOWANCE: usize = 4096;
 
 /// A piece of the stream. How it is cut does not depend on how the bytes came.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,9 +53,15 @@ pub(super) struct Splitter {
     tainted: bool,
     /// The beginning of this piece was given away already.
     cut: bool,
-    /// What the bytes so far have earned and the pieces so far have not cost.
-    credit: usize,
     buffer: Vec<u8>,
+}
+
+impl Piece<'_> {
+    pub(super) fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Message(bytes) | Self::Other(bytes) => bytes,
+        }
+    }
 }
 
 impl Splitter {
@@ -79,7 +75,6 @@ impl Splitter {
             brackets: 0,
             tainted: false,
             cut: false,
-            credit: ALLOWANCE,
             buffer: Vec::new(),
         }
     }
@@ -102,15 +97,10 @@ impl Splitter {
                 *input = &[];
                 return None;
             }
-            if let Some(end) = end.filter(|end| !self.affords(self.buffer.len() + end)) {
-                self.join(input, end);
-                continue;
-            }
             let (taken, rest) = input.split_at(end.unwrap_or(within.len()));
             *input = rest;
             let bytes = self.take(taken);
             if !bytes.is_empty() {
-                self.credit = self.credit.saturating_add(bytes.len()).saturating_sub(COST);
                 return Some(self.piece(bytes, end.is_some()));
             }
             // What was cut has ended where it was cut.
@@ -121,25 +111,8 @@ impl Splitter {
     /// What has come and has no end.
     pub(super) fn finish(&mut self) -> Option<Piece<'static>> {
         let rest = mem::take(&mut self.buffer);
-        let (resyncs, credit) = (self.resyncs, self.credit);
-        *self = Self { resyncs, credit, ..Self::new(self.max_message) };
+        *self = Self { resyncs: self.resyncs, ..Self::new(self.max_message) };
         (!rest.is_empty()).then_some(Piece::Other(Cow::Owned(rest)))
-    }
-
-    /// Whether there is credit for a piece of so many bytes. An empty piece is never returned.
-    fn affords(&self, length: usize) -> bool {
-        length == 0 || self.credit.saturating_add(length) >= COST
-    }
-
-    /// Joins what would be a piece to the next one, as bytes that are not a message.
-    fn join(&mut self, input: &mut &[u8], end: usize) {
-        // A piece that would end before the next byte takes that one too, or this would not get on.
-        let (taken, rest) = input.split_at(end.max(1).min(input.len()));
-        self.buffer.extend_from_slice(taken);
-        *input = rest;
-        if self.place != Place::Lost {
-            self.place = Place::InOther;
-        }
     }
 
     /// Passes over white space between pieces, and tells by the first byte what follows.
@@ -148,7 +121,6 @@ impl Splitter {
             return;
         }
         let rest = input.trim_ascii_start();
-        self.credit = self.credit.saturating_add(input.len() - rest.len());
         self.tainted &= !input[..input.len() - rest.len()].contains(&b'\n');
         *input = rest;
         if let (Place::Between, Some(&first)) = (self.place, input.first()) {
@@ -261,4 +233,4 @@ impl fmt::Debug for Splitter {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use qmp_proto::{CloseReason, Config, Connection, Phase};
+use qmp_proto::{Cancelled, CloseReason, Config, Connection, Evidence, Phase};
 
 use super::support::agent::{AGENT_ERROR, Agent, Ids};
 use super::support::peer::{Peer, Told};
@@ -291,4 +291,42 @@ fn c23_agents_of_any_age_are_spoken_to() {
         assert_eq!(told, [Told::Ready, returned(ping, "{}")], "{ids:?}");
         assert!(peer.connection.is_idle());
     }
+}
+
+/// An agent that refuses what a session begins with, and leaves. Once it was ready, the evidence is of no use.
+#[test]
+fn c20_evidence_of_an_agent_stays_after_an_end_before_ready() {
+    let refused = "{\"error\": {\"class\": \"CommandNotFound\", \"desc\": \"disabled\"}}\n";
+    let mut peer = Peer::new(agents());
+    peer.feed(refused);
+    let evidence = peer.connection.evidence();
+    assert!(matches!(evidence, Some(Evidence::Error(_))), "{evidence:?}");
+    peer.connection.handle_eof();
+    assert_eq!(peer.connection.evidence(), evidence);
+
+    let mut peer = Peer::new(agents());
+    peer.feed("login: ");
+    peer.connection.handle_eof();
+    assert_eq!(peer.connection.evidence(), Some(Evidence::Noise(6)));
+
+    let mut peer = Peer::new(agents());
+    let number = sync(&mut peer);
+    peer.feed([refused.as_bytes(), &answer(number)].concat());
+    assert_eq!(peer.connection.evidence(), None);
+    peer.connection.handle_eof();
+    assert_eq!(peer.connection.evidence(), None);
+}
+
+/// The second answer is dropped, and a new session begins: the command waits for its deadline.
+#[test]
+fn c23_an_agent_that_repeats_each_answer_before_the_command_is_sent_gets_no_command() {
+    let mut peer = Peer::new(agents());
+    let id = peer.execute("guest-ping");
+    for _ in 0..10 {
+        let number = sync(&mut peer);
+        peer.feed(answer(number));
+        peer.feed(answer(number));
+        assert!(!peer.connection.is_sent(id));
+    }
+    assert_eq!(peer.connection.cancel(id), Cancelled::NeverSent(None));
 }

@@ -533,3 +533,32 @@ fn c23_a_session_with_a_guest_agent_is_recorded_and_replayed() {
         assert!(replay.is_finished(), "{:?}", replay.mismatch());
     }
 }
+
+fn replayed(trace: &str, stream: &[u8]) -> Option<Mismatch> {
+    let mut replay = Replay::new(trace.parse().unwrap());
+    replay.handle_input(stream);
+    take(&mut replay, &mut Vec::new());
+    replay.handle_eof();
+    replay.mismatch().cloned()
+}
+
+/// Recorders may have written each short line, or have joined them.
+#[test]
+fn c21_short_lines_are_replayed_however_they_were_recorded() {
+    let stream = "a\n".repeat(500);
+    let one_by_one =
+        TITLE.to_owned() + &r"0.000001 -> !a\x0a LINE".replace(" LINE", "\n").repeat(500);
+    assert_eq!(replayed(&one_by_one, stream.as_bytes()), None);
+    assert_eq!(replayed(&one_by_one, &stream.as_bytes()[2..]).unwrap().line, 501);
+
+    let stream = stream.repeat(2) + "{\"execute\": \"stop\", \"id\": 1}\n{\"execute\": \"cont\"}\n";
+    for recorder in [Recorder::new(1 << 20), Recorder::new(1 << 20).redacted(Redaction::default())]
+    {
+        let joined = record(recorder, [(Direction::ToServer, stream.as_bytes())]);
+        assert!(joined.lines().count() < 600);
+        assert_eq!(replayed(&joined, stream.as_bytes()), None);
+    }
+    let joined = record(Recorder::new(1 << 20), [(Direction::ToServer, stream.as_bytes())]);
+    let other = stream.replace("a\n{", "b\n{");
+    assert!(replayed(&joined, other.as_bytes()).is_some());
+}

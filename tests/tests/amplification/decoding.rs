@@ -115,6 +115,7 @@ impl Shapes {
         self.decode::<i64>("an error: `i64`", "`\"\\x7f…\"`", text.clone());
         let shorter = ["\"", &"\u{7f}".repeat(LONG - 1), "\""].concat();
         self.decode::<i64>("an error: `i64`", "`\"\\x7f…\"`, a byte less", shorter);
+        self.rows.last_mut().expect("this row").is_repeated = true;
         let named = ["{", &text, ":[0]}"].concat();
         self.decode::<std::collections::BTreeMap<String, u8>>(
             "an error: a map of `u8`",

@@ -10,27 +10,33 @@ use super::{LONG, Row};
 const AT: Duration = Duration::from_secs(1000);
 
 /// Floods of the shortest pieces of each kind, and of bytes that are escaped.
-const FLOODS: [&[u8]; 10] = [
-    b"\xff",
-    b"\x80",
-    b"\x01\xff",
-    b"{}",
-    b"{]",
-    b"}",
-    b"a\n",
-    b"{\x01",
-    b"{\xff",
-    b"{\"return\":1}",
+const FLOODS: [(&str, &[u8]); 10] = [
+    ("escapes", b"\xff"),
+    ("escapes", b"\x80"),
+    ("escapes", b"\x01\xff"),
+    ("a character", b"}"),
+    ("lines", b"a\n"),
+    ("messages", b"{}"),
+    ("messages", b"{\"return\":1}"),
+    ("messages at fault", b"{]"),
+    ("messages broken off", b"{\x01"),
+    ("messages broken off", b"{\xff"),
 ];
 
 pub(super) fn rows() -> Vec<Row> {
-    let dialects = [("guest agent", Dialect::GuestAgent), ("monitor", Dialect::Qmp)];
-    let of = |(name, dialect)| FLOODS.into_iter().map(move |flood| row(name, dialect, flood));
-    dialects.into_iter().flat_map(of).collect()
+    FLOODS.into_iter().map(|(kind, flood)| row(kind, flood)).collect()
 }
 
-fn row(name: &str, dialect: Dialect, flood: &[u8]) -> Row {
+fn row(kind: &str, flood: &[u8]) -> Row {
     let bytes = flood.repeat(LONG / flood.len());
+    let shape = format!("`{}…`", flood.escape_ascii().to_string().replace("\\\"", "\""));
+    let taken = recorded(Dialect::Qmp, &bytes);
+    assert_eq!(recorded(Dialect::GuestAgent, &bytes), taken, "{shape} of a guest agent");
+    Row { subject: kind.to_owned(), shape, received: bytes.len(), taken, is_repeated: false }
+}
+
+/// The length of the recording.
+fn recorded(dialect: Dialect, bytes: &[u8]) -> u64 {
     let mut recorder = Recorder::new(1 << 20).dialect(dialect);
     let mut recorded = recorder.header().len();
     for piece in bytes.chunks(64 << 10) {
@@ -39,8 +45,7 @@ fn row(name: &str, dialect: Dialect, flood: &[u8]) -> Row {
     }
     recorder.end(Direction::ToClient, AT);
     recorded += taken(&mut recorder);
-    let shape = format!("`{}…`", flood.escape_ascii().to_string().replace("\\\"", "\""));
-    Row { subject: name.to_owned(), shape, received: bytes.len(), heap: recorded as u64 }
+    recorded as u64
 }
 
 /// The length of the lines that are complete.

@@ -58,7 +58,7 @@ fn c20_no_socket_and_no_address() {
 #[test]
 fn c20_no_greeting_or_half_of_one() {
     tell(async {
-        let failed = || Evidence::Error(CommandError::generic("no"));
+        let failed = || Evidence::Error(CommandError::generic("no").into());
         for (said, came) in [
             ("", None),
             (r#"{"QMP": {"version": "#, Some(Evidence::Noise(20))),
@@ -96,7 +96,7 @@ fn c20_no_capabilities() {
         let error = error.await;
         let ConnectError::NoCapabilities { waited, evidence } = &error else { panic!("{error:?}") };
         assert!((LONGER..PATIENCE).contains(waited), "it waited {waited:?}");
-        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("what?"))));
+        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("what?").into())));
         let text = error.to_string();
         assert!(text.contains("; instead came the error GenericError: what?: "), "{text}");
     });
@@ -112,9 +112,9 @@ fn c20_an_error_before_the_end_is_reported() {
         let error = error.await;
         let ConnectError::Ended { reason, evidence } = &error else { panic!("{error:?}") };
         assert_eq!(*reason, CloseReason::Eof { mid_message: false });
-        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("too many"))));
+        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("too many").into())));
         let text = error.to_string();
-        assert!(text.ends_with("; before the end came the error GenericError: too many"), "{text}");
+        assert!(text.ends_with("; the server had sent the error GenericError: too many"), "{text}");
     });
 }
 

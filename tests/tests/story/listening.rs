@@ -1,13 +1,17 @@
 //! QEMU connects to us, and comes again.
 
+use std::io::Write;
 use std::net::TcpStream;
-use std::os::unix::net::UnixListener;
+use std::os::unix::net::{UnixListener, UnixStream};
 use std::time::Duration;
 
 use qmp_tests::qemu::{DEADLINE, Monitor, Setup, has_chardev_option};
+use qmp_tests::scripted::GREETING;
 
 use super::qmp::commands::{Cont, QueryStatus, Quit, RunState};
-use super::qmp::{Address, Builder, CloseReason, ConnectError, Dialect, Listener};
+use super::qmp::{
+    Address, Builder, CloseReason, CommandError, ConnectError, Dialect, Evidence, Listener,
+};
 use super::runtime::tell;
 use super::{next_event, patient, qmp};
 
@@ -95,6 +99,42 @@ fn c20_nobody_comes() {
         let hint =
             "is QEMU running with a -chardev socket,server=off for its guest agent, to unix:";
         assert!(error.to_string().contains(hint), "{error}");
+    });
+}
+
+/// It is the last one that counts.
+#[test]
+fn c20_a_listener_reports_how_the_last_connection_ended() {
+    tell(async {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("back.sock");
+        let listener = wait!(qmp::listen(path.as_path())).unwrap();
+        let left = |said: &str| {
+            UnixStream::connect(&path).unwrap().write_all(said.as_bytes()).unwrap();
+        };
+        let text = |error: &ConnectError| {
+            let text = error.to_string();
+            assert!(text.starts_with("no server became ready in "), "{text}");
+            let ended = format!(": the last connection to unix:{} ended: ", path.display());
+            assert!(text.contains(&ended), "{text}");
+            text
+        };
+        left("{");
+        left(&format!(
+            "{GREETING}{}",
+            r#"{"error": {"class": "GenericError", "desc": "too many"}}"#
+        ));
+        let error = wait!(listener.accept(Duration::from_millis(20))).unwrap_err();
+        let ConnectError::NobodyCame { reason, evidence, .. } = &error else { panic!("{error:?}") };
+        assert!(reason.as_ref().is_some_and(CloseReason::is_by_server), "{error:?}");
+        assert_eq!(*evidence, Some(Evidence::Error(CommandError::generic("too many").into())));
+        let sent = "; the server had sent the error GenericError: too many";
+        assert!(text(&error).ends_with(sent), "{error}");
+
+        left("");
+        let error = wait!(listener.accept(Duration::from_millis(20))).unwrap_err();
+        let hint = ": the server closed the connection; is QEMU quitting, or failing at its start?";
+        assert!(text(&error).ends_with(hint), "{error}");
     });
 }
 

@@ -21,7 +21,11 @@ pub use self::options::ShareOptions;
 use self::presence::Presence;
 use self::served::Served;
 use super::Listener;
+use super::receive::linger;
 use crate::{Client, lock};
+
+/// How long a client that is turned away may go on writing. Meanwhile no other client is accepted.
+const TURNED_AWAY: Duration = Duration::from_millis(20);
 
 /// Lets many clients use one server at once, until the server ends, and returns how it did. QEMU itself
 /// serves one client of a monitor after the other. [`ShareOptions`] has the limits; this takes the defaults.
@@ -50,8 +54,8 @@ use crate::{Client, lock};
 /// A `quit` of any client ends the server for all. They have 10 s to read what was sent to them.
 ///
 /// `turned_away` is called for each client that could not be served, with the reason: there are too many, or no thread or
-/// file descriptor is left. Where a client cannot even be accepted, it waits. Stopping the listener keeps
-/// further clients out.
+/// file descriptor is left. The client itself gets an error only for the limit and for a lack of descriptors. A client that
+/// cannot even be accepted waits. Stopping the listener keeps further clients out.
 ///
 /// ```
 /// use qmp_blocking::Builder;
@@ -162,11 +166,12 @@ impl Share {
         thread
     }
 
-    /// Sends the greeting, and an error with the reason. A socket that does not take both at once is closed without them.
+    /// Sends the greeting, and an error with the reason. A socket with too little room gets a part of it.
     fn turn_away(&self, stream: &OwnedFd, reason: &io::Error) {
         let mut connection = <Connection>::new(self.config.clone());
         connection.turn_away(&CommandError::generic(reason.to_string()));
         let _ = connection.transmit().map(|bytes| descriptors::send(stream.as_fd(), bytes, None));
+        linger(stream, TURNED_AWAY, &mut [0; 4096]);
     }
 
     /// Makes room for one more client.
@@ -177,7 +182,7 @@ impl Share {
             let waiting = clients.iter().position(|client| !client.has_negotiated());
             let waiting = waiting.ok_or_else(|| {
                 let most = self.options.max_clients;
-                io::Error::other(format!("there are {most} clients, which is the limit"))
+                io::Error::other(format!("the number of clients has reached its limit, {most}"))
             })?;
             clients.remove(waiting).send_away();
         }

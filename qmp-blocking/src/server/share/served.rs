@@ -17,7 +17,7 @@ use rustix::event::PollFlags;
 use super::Share;
 use super::presence::Presence;
 use crate::client::deadline;
-use crate::server::receive::{linger, receive};
+use crate::server::receive::{MOMENT, linger, receive};
 
 /// What is read at once, in bytes.
 const BUFFER: usize = 16 << 10;
@@ -78,7 +78,7 @@ impl Served {
         self.running.clear();
         self.share.upstream.line().flush();
         if self.connection.close_reason() == Some(&CloseReason::Requested) {
-            linger(&self.socket, &mut buffer);
+            linger(&self.socket, MOMENT, &mut buffer);
         }
     }
 

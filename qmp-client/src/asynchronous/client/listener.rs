@@ -52,13 +52,13 @@ impl<R: Runtime> Listener<R> {
     }
 
     /// Waits for the next QEMU, so long at most (`None`: as long as it takes), and negotiates with it
-    /// under the builder's own deadline. Who leaves before that is done is passed over. Its future can
-    /// be dropped at any time.
+    /// under the builder's own deadline. A connection that ends before that is done is passed over. Its
+    /// future can be dropped at any time.
     ///
     /// # Errors
     ///
-    /// [`ConnectError::NobodyCame`], and as [`Builder::connect`] where somebody came who is no QEMU.
-    /// The listener goes on: call this again.
+    /// [`ConnectError::NobodyCame`], with the end of the last connection that was passed over. As
+    /// [`Builder::connect`] if a peer connected that is not QEMU. The listener goes on: call this again.
     pub async fn accept(
         &self,
         timeout: impl Into<Option<Duration>>,
@@ -76,16 +76,17 @@ impl<R: Runtime> Listener<R> {
         timeout: impl Into<Option<Duration>>,
     ) -> Result<(Client, Events), ConnectError> {
         let start = Instant::now();
+        let mut last = None;
         let timeout = timeout.into();
         loop {
             let left = timeout.map(|timeout| timeout.saturating_sub(start.elapsed()));
             let Some(stream) = within(R::sleep, left, self.next()).await else { break };
             match self.builder.from_stream_with_events(stream?).await {
-                Err(error) if error.has_left() => {}
+                Err(error) if error.has_left() => last = Some(error),
                 outcome => return outcome,
             }
         }
-        Err(self.builder.options().nobody_came(self.address(), start))
+        Err(self.builder.options().nobody_came(self.address(), last, start))
     }
 
     async fn next(&self) -> io::Result<OwnedFd> {

@@ -3,7 +3,7 @@ use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::task::{Poll, Waker};
 
-use qmp_proto::{IoFailure, NotQmp, Violation};
+use qmp_proto::{CommandError, IoFailure, NotQmp, Violation};
 
 use super::*;
 use crate::connect::socket_error::{SocketError, Step};
@@ -212,5 +212,23 @@ fn c20_a_silent_tcp_connection_is_reset() {
         let end = server.read(&mut [0]).map_err(|error| error.kind());
         let expected = if silent { Err(ErrorKind::ConnectionReset) } else { Ok(0) };
         assert_eq!(end, expected);
+    }
+}
+
+/// An error of the server's names the cause; an event or half a message does not.
+#[test]
+fn c20_an_end_after_an_event_keeps_its_hint() {
+    let error = CommandError::generic("too many").into();
+    for (evidence, end) in [
+        (None, ": the server closed the connection; is QEMU quitting, or failing at its start?"),
+        (
+            Some(Evidence::Event),
+            "; the server had sent an event; is QEMU quitting, or failing at its start?",
+        ),
+        (Some(Evidence::Error(error)), "; the server had sent the error GenericError: too many"),
+    ] {
+        let mut connecting = Connecting::to(unix(), &options(Duration::ZERO), Instant::now());
+        let error = connecting.again(ConnectError::Ended { reason: EOF, evidence }).unwrap_err();
+        assert!(error.to_string().ends_with(end), "{error}");
     }
 }
