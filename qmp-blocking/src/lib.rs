@@ -41,16 +41,7 @@
 //!
 //! # Features
 //!
-//! These are on by default. A program that needs nothing of them builds faster, and is smaller, with
-//! `default-features = false`, as `connect_unix`, `execute` and `events` need none:
-//!
-//! - `callbacks`: [`Client::on_event`], [`Client::submit`] and what belongs to them.
-//! - `guest-exec`: [`Client::guest_exec`] and [`base64`].
-//! - `server`: the server's side, for tests.
-//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`; without it, opening them is an error.
-//! - `trace`: [`Builder::record`] and [`trace`]; with `server`, its relay and its replay too.
-//!
-//! These are off by default:
+//! Both are off by default:
 //!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
@@ -61,11 +52,7 @@
 
 mod client;
 mod io;
-#[cfg(feature = "callbacks")]
 mod callbacks;
-#[cfg(not(feature = "callbacks"))]
-mod no_callbacks;
-#[cfg(feature = "server")]
 pub mod server;
 pub mod guide;
 #[doc = include_str!("guide/from_qmp_client.md")]
@@ -77,10 +64,6 @@ use std::path::Path;
 use std::process::{Child, Command as Program};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-#[cfg(not(feature = "callbacks"))]
-use no_callbacks as callbacks;
-
-#[cfg(feature = "callbacks")]
 pub use callbacks::{Job, OnPanic, Pool, Registration};
 pub use client::builder::Builder;
 pub use client::events::Events;

@@ -43,13 +43,7 @@
 //!
 //! # Features
 //!
-//! On by default; a program that needs nothing of them builds faster with `default-features = false`:
-//!
-//! - `guest-exec`: [`Client::guest_exec`] and [`base64`].
-//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`; without it, opening them is an error.
-//! - `trace`: [`Builder::record`](tasks::Builder::record) and [`trace`].
-//!
-//! Off by default:
+//! Both are off by default:
 //!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`, their secrets replaced.

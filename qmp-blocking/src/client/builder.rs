@@ -1,6 +1,5 @@
 //! The options of a connection, and the ways to get one.
 
-#[cfg(feature = "callbacks")]
 mod callbacks;
 
 use std::io::{self, Read, Write};

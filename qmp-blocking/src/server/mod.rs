@@ -28,10 +28,8 @@ mod listener;
 mod session;
 mod receive;
 mod machine;
-#[cfg(feature = "trace")]
 mod relay;
 mod share;
-#[cfg(feature = "trace")]
 mod replay;
 
 pub use listener::{Listener, Stopper};
@@ -39,9 +37,7 @@ pub use machine::{Server, connect_machine};
 pub use qmp_proto::server::{
     Call, CloseReason, Config, Connection, Machine, Monitor, RespondError, Ticket, Vm,
 };
-#[cfg(feature = "trace")]
 pub use relay::relay;
-#[cfg(feature = "trace")]
 pub use replay::{ReplayError, replay};
 pub use session::Session;
 pub use share::{ShareOptions, share};

@@ -14,5 +14,4 @@ pub(crate) mod message;
 pub(crate) mod object;
 pub(crate) mod encode;
 pub(crate) mod check;
-#[cfg(feature = "server")]
 pub(crate) mod qemu;

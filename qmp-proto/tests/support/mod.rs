@@ -10,7 +10,6 @@
 
 pub mod agent;
 pub mod peer;
-#[cfg(feature = "server")]
 pub mod server;
 pub mod trace;
 

@@ -43,7 +43,6 @@ impl Nudge {
     }
 
     /// As [`wait_at`](Self::wait_at). The socket's end is reported even if nothing is wanted of it.
-    #[cfg(feature = "server")]
     pub(crate) fn wait_at_or_end(
         &self,
         socket: &OwnedFd,

@@ -8,7 +8,6 @@ pub(crate) mod listener;
 pub(crate) mod execute;
 pub(crate) mod outstanding;
 pub(crate) mod events;
-#[cfg(feature = "guest-exec")]
 mod guest;
 
 use std::os::fd::OwnedFd;
