@@ -53,16 +53,17 @@
 mod client;
 mod io;
 mod callbacks;
-pub mod server;
+mod lock;
 pub mod guide;
 #[doc = include_str!("guide/from_qmp_client.md")]
 pub mod predecessor {}
+#[doc(hidden)]
+pub mod __server;
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command as Program};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use callbacks::{Job, OnPanic, Pool, Registration};
 pub use client::builder::Builder;
@@ -71,6 +72,8 @@ pub use client::listener::Listener;
 pub use client::scope::scope;
 pub use client::{Client, Pending, WeakClient};
 pub use qmp_client::names::*;
+
+use lock::lock;
 
 /// Child processes: the standard library's.
 pub mod process {
@@ -183,9 +186,4 @@ pub fn from_io(
 /// As [`connect`].
 pub fn spawn(command: Program) -> Result<(Client, Child), ConnectError> {
     Builder::new().spawn(command)
-}
-
-/// A thread that panicked has left nothing half done behind a lock of ours.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

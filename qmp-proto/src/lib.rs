@@ -125,9 +125,10 @@ mod payload;
 pub mod commands;
 pub mod events;
 pub mod guest_commands;
-pub mod server;
 pub mod trace;
 pub mod guide;
+#[doc(hidden)]
+pub mod __server;
 
 pub use codec::encode::Prepared;
 pub use codec::message::{Greeting, Version, VersionTriple};

@@ -44,7 +44,7 @@ use crate::io::{Line, Progress};
 /// # }
 /// ```
 ///
-/// A connection can be [written down](Self::record), and [replayed](qmp_proto::trace::Replay):
+/// A connection can be [written down](Self::record), and replayed by `qmp-server`:
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));
