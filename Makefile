@@ -48,7 +48,7 @@ test-starts:
 # The races of what threads and tasks share, in many orders. It has a target folder of its own, as its flag would
 # have everything built anew.
 shuttle:
-	RUSTFLAGS="--cfg qmp_shuttle" cargo test -p qmp-client --features async --test locking --release \
+	RUSTFLAGS="--cfg qmp_shuttle" cargo test -p qmp-client --features async-io --test locking --release \
 		--target-dir target/shuttle
 
 lint:

@@ -17,7 +17,8 @@
 //!
 //! All are off by default:
 //!
-//! - `async`: the client for tasks.
+//! - `async`: the async client, for any executor.
+//! - `async-io`: sockets and child processes for it, at the reactor that smol and async-std share.
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
 //!   the level TRACE; at DEBUG when one is ready for commands, and how it ended. A connection is

@@ -85,7 +85,7 @@ impl<R: Runtime> Listener<R> {
                 outcome => return outcome,
             }
         }
-        Err(self.builder.options().nobody_came(self.address(), start))
+        Err(self.builder.options.nobody_came(self.address(), start))
     }
 
     async fn next(&self) -> io::Result<OwnedFd> {
