@@ -60,7 +60,7 @@ lint:
 	scripts/lint-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
-# qmp-proto without std, in the versions that the workspace's lock file names. The second build is the check's own test:
+# qmp-proto and qmp-server without std, in the versions that the workspace's lock file names. The second build is the check's own test:
 # the feature `deep` brings std in, so there the build has to fail, and for that reason.
 no-std:
 	cp Cargo.lock tests/no-std/Cargo.lock
@@ -68,7 +68,7 @@ no-std:
 	@if out=$$($(NO_STD) --features deep 2>&1) || ! printf '%s\n' "$$out" | grep -q 'duplicate lang item'; then \
 		printf '%s\n' "$$out" "With the feature deep the build had to fail on a duplicate lang item, and did not." >&2; exit 1; \
 	fi
-	@echo "qmp-proto does not link std; with the feature deep, which does, the check fails as it should"
+	@echo "qmp-proto and qmp-server do not link std; with the feature deep, which does, the check fails as it should"
 
 # Needs a nightly toolchain; cargo-fuzz is installed where it is missing.
 fuzz:

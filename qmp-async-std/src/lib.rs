@@ -34,7 +34,7 @@
 //! [`Builder::connect_with_driver`](tasks::Builder::connect_with_driver).
 //!
 //! [`Client::with_timeout`] limits how long a command may take, [`Builder::record`](tasks::Builder::record)
-//! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-blocking`:
+//! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-server`:
 //! add it as a dev-dependency.
 //!
 //! [`tasks::guide`] shows what follows from futures that can be dropped: `select`, timeouts, running the driver yourself.
