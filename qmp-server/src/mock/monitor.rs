@@ -5,7 +5,7 @@ use qmp_proto::{CommandError, Event, Raw};
 use crate::connection::Connection;
 use crate::connection::output::{RespondError, Ticket};
 
-/// The connection on which a [`Machine`](super::Machine) executes a command, as QEMU calls it.
+/// The connection on which a [`Machine`](crate::Machine) executes a command, as QEMU calls it.
 ///
 /// A [`Connection`] is one. Who shares a connection with others writes another, so that nobody has to
 /// wait for a command that runs: each call here is short.

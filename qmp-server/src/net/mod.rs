@@ -1,6 +1,6 @@
 //! Servers at sockets, for tests and examples: clients of a listener, and a machine behind it.
 //!
-//! - [`Server`] listens at an address and serves its clients with a [`Machine`], one at a time, as
+//! - [`Server`] listens at an address and serves its clients with a [`Machine`](crate::Machine), one at a time, as
 //!   QEMU does. It is what to test a program against that talks QMP.
 //! - [`connect_machine`] gives the client's end of a connection to a machine, without any address.
 //! - [`Session`] is one client's connection, for a program that answers the commands itself; its
@@ -10,7 +10,7 @@
 //! - [`replay`] plays a recorded session to a client, and says where the client does otherwise.
 //!
 //! What the protocol asks of a server, and what commands do, is above this module: see [`Connection`](crate::Connection) and
-//! [`Machine`].
+//! [`Machine`](crate::Machine).
 //!
 //! ```
 //! use qmp_blocking::commands::{Cont, QueryStatus, RunState};
