@@ -26,7 +26,7 @@ test:
 	scripts/install-python-client
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
 	cargo test -p qmp-proto
-	cargo test -p qmp-proto --no-default-features --features server,trace
+	cargo test -p qmp-proto --no-default-features
 
 # The tests that start servers, with the QEMU of each suite; `make test-trixie` runs them with one. Not a part of CI: it
 # downloads 50 MB for each suite, once, and takes some minutes for each.
@@ -48,7 +48,7 @@ test-starts:
 # The races of what threads and tasks share, in many orders. It has a target folder of its own, as its flag would
 # have everything built anew.
 shuttle:
-	RUSTFLAGS="--cfg qmp_shuttle" cargo test -p qmp-client --features async --test locking --release \
+	RUSTFLAGS="--cfg qmp_shuttle" cargo test -p qmp-client --features async-io --test locking --release \
 		--target-dir target/shuttle
 
 lint:
@@ -60,7 +60,7 @@ lint:
 	scripts/lint-features
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps
 
-# qmp-proto without std, in the versions that the workspace's lock file names. The second build is the check's own test:
+# qmp-proto and qmp-server without std, in the versions that the workspace's lock file names. The second build is the check's own test:
 # the feature `deep` brings std in, so there the build has to fail, and for that reason.
 no-std:
 	cp Cargo.lock tests/no-std/Cargo.lock
@@ -68,7 +68,7 @@ no-std:
 	@if out=$$($(NO_STD) --features deep 2>&1) || ! printf '%s\n' "$$out" | grep -q 'duplicate lang item'; then \
 		printf '%s\n' "$$out" "With the feature deep the build had to fail on a duplicate lang item, and did not." >&2; exit 1; \
 	fi
-	@echo "qmp-proto does not link std; with the feature deep, which does, the check fails as it should"
+	@echo "qmp-proto and qmp-server do not link std; with the feature deep, which does, the check fails as it should"
 
 # Needs a nightly toolchain; cargo-fuzz is installed where it is missing.
 fuzz:

@@ -34,7 +34,7 @@
 //! [`Builder::connect_with_driver`](tasks::Builder::connect_with_driver).
 //!
 //! [`Client::with_timeout`] limits how long a command may take, [`Builder::record`](tasks::Builder::record)
-//! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-blocking`:
+//! writes a session down, and [`trace`] reads it. A server for tests, and a replay, are in `qmp-server`:
 //! add it as a dev-dependency.
 //!
 //! [`tasks::guide`] shows what follows from futures that can be dropped: `select`, timeouts, running the driver yourself.
@@ -46,13 +46,7 @@
 //!
 //! # Features
 //!
-//! On by default; a program that needs nothing of them builds faster with `default-features = false`:
-//!
-//! - `guest-exec`: [`Client::guest_exec`] and [`base64`].
-//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`; without it, opening them is an error.
-//! - `trace`: [`Builder::record`](tasks::Builder::record) and [`trace`].
-//!
-//! Off by default:
+//! Both are off by default:
 //!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`, their secrets replaced.

@@ -3,10 +3,10 @@
 fn server() -> std::os::unix::net::UnixStream {
     use qmp_blocking::Empty;
     use qmp_blocking::commands::{DeviceDel, QueryName, QueryStatus, RunState};
-    use qmp_blocking::{Command, TypedEvent, events::DeviceDeleted, server};
+    use qmp_blocking::{Command, TypedEvent, events::DeviceDeleted};
     use serde_json::json;
 
-    let mut machine = server::Machine::new();
+    let mut machine = qmp_server::Machine::new();
     machine.on(QueryStatus::NAME, |_, _| Ok(json!({"status": RunState::Running, "running": true})));
     machine.on(QueryName::NAME, |_, _| Ok(json!({"name": "demo"})));
     machine.on("eject", |_, _| Ok(Empty {}));
@@ -19,5 +19,5 @@ fn server() -> std::os::unix::net::UnixStream {
         vm.event::<Empty>("STOP", None);
         Ok(Empty {})
     });
-    server::connect_machine(machine).unwrap()
+    qmp_server::net::connect_machine(machine).unwrap()
 }

@@ -9,8 +9,9 @@ use std::process::{Child, Command, ExitCode};
 use std::thread;
 
 use qmp_blocking::commands::{Cont, QueryStatus, QueryVersion, Quit, Stop};
-use qmp_blocking::server::{self, Machine};
 use qmp_blocking::{Builder, Client, ConnectError, Events, printable};
+use qmp_server::Machine;
+use qmp_server::net;
 
 fn main() -> ExitCode {
     let Err(error) = run() else { return ExitCode::SUCCESS };
@@ -56,7 +57,7 @@ fn connect() -> Result<(Client, Events, Option<Child>), Box<dyn Error>> {
         }
         Err(ConnectError::NotStarted { error, .. }) if error.kind() == ErrorKind::NotFound => {
             println!("no qemu-system-x86_64 here: using the embedded machine");
-            let stream = server::connect_machine(Machine::new())?;
+            let stream = net::connect_machine(Machine::new())?;
             let (client, events) = Builder::new().from_stream_with_events(stream)?;
             Ok((client, events, None))
         }

@@ -19,9 +19,10 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use qmp_blocking::Address;
-use qmp_blocking::server::{self, Listener};
 use qmp_blocking::trace::{Recorder, Redaction};
 use qmp_client::connect::{connect_abstract, connect_tcp, connect_unix};
+use qmp_server::net;
+use qmp_server::net::Listener;
 
 /// The largest message that is kept as one, in bytes.
 const MAX_MESSAGE: usize = 128 << 20;
@@ -53,7 +54,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let mut recorder = Recorder::new(MAX_MESSAGE).redacted(Redaction::default());
     file.write_all(recorder.header().as_bytes())?;
     let start = Instant::now();
-    server::relay(client, server, |direction, bytes| {
+    net::relay(client, server, |direction, bytes| {
         match bytes {
             [] => recorder.end(direction, start.elapsed()),
             bytes => recorder.record(direction, bytes, start.elapsed()),

@@ -19,7 +19,8 @@ use std::error::Error;
 use std::process::ExitCode;
 
 use qmp_blocking::Builder;
-use qmp_blocking::server::{self, Listener};
+use qmp_server::net;
+use qmp_server::net::Listener;
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -36,7 +37,7 @@ fn share(address: &str, listen: &str) -> Result<(), Box<dyn Error>> {
     let client = Builder::new().oob(true).connect(address)?;
     let listener = Listener::bind(listen)?;
     println!("sharing {address} at {}", listener.address());
-    let end = server::share(client, &listener, |error| {
+    let end = net::share(client, &listener, |error| {
         eprintln!("a client was turned away: {error}");
     })?;
     println!("the end: {end}");

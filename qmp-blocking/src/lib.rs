@@ -41,16 +41,7 @@
 //!
 //! # Features
 //!
-//! These are on by default. A program that needs nothing of them builds faster, and is smaller, with
-//! `default-features = false`, as `connect_unix`, `execute` and `events` need none:
-//!
-//! - `callbacks`: [`Client::on_event`], [`Client::submit`] and what belongs to them.
-//! - `guest-exec`: [`Client::guest_exec`] and [`base64`].
-//! - `server`: the server's side, for tests.
-//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`; without it, opening them is an error.
-//! - `trace`: [`Builder::record`] and [`trace`]; with `server`, its relay and its replay too.
-//!
-//! These are off by default:
+//! Both are off by default:
 //!
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
@@ -61,26 +52,19 @@
 
 mod client;
 mod io;
-#[cfg(feature = "callbacks")]
 mod callbacks;
-#[cfg(not(feature = "callbacks"))]
-mod no_callbacks;
-#[cfg(feature = "server")]
-pub mod server;
+mod lock;
 pub mod guide;
 #[doc = include_str!("guide/from_qmp_client.md")]
 pub mod predecessor {}
+#[doc(hidden)]
+pub mod __server;
 
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::process::{Child, Command as Program};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-#[cfg(not(feature = "callbacks"))]
-use no_callbacks as callbacks;
-
-#[cfg(feature = "callbacks")]
 pub use callbacks::{Job, OnPanic, Pool, Registration};
 pub use client::builder::Builder;
 pub use client::events::Events;
@@ -88,6 +72,8 @@ pub use client::listener::Listener;
 pub use client::scope::scope;
 pub use client::{Client, Pending, WeakClient};
 pub use qmp_client::names::*;
+
+use lock::lock;
 
 /// Child processes: the standard library's.
 pub mod process {
@@ -200,9 +186,4 @@ pub fn from_io(
 /// As [`connect`].
 pub fn spawn(command: Program) -> Result<(Client, Child), ConnectError> {
     Builder::new().spawn(command)
-}
-
-/// A thread that panicked has left nothing half done behind a lock of ours.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

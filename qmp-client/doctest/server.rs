@@ -1,7 +1,7 @@
 // A server for the examples in the documentation, which include this file: the embedded machine; and a
 // runtime for the client. Adapters have one of their own.
 fn server() -> std::os::unix::net::UnixStream {
-    use qmp_proto::server::{Connection, Machine, Output};
+    use qmp_server::{Connection, Machine, Output};
     use std::io::{Read, Write};
 
     let (ours, mut theirs) = std::os::unix::net::UnixStream::pair().unwrap();

@@ -15,16 +15,10 @@
 //!
 //! # Features
 //!
-//! On by default, so that who builds a small program can do without:
+//! All are off by default:
 //!
-//! - `streams`: the addresses `pipe:`, `pty:`, `fd:` and `stdio`. Without it, no connection is opened to
-//!   them.
-//! - `trace`: recordings, and `qmp_proto::trace`.
-//! - `guest-exec`: [`guest`] and [`base64`](guest::base64).
-//!
-//! Off by default:
-//!
-//! - `async`: the client for tasks.
+//! - `async`: the async client, for any executor.
+//! - `async-io`: sockets and child processes for it, at the reactor that smol and async-std share.
 //! - `deep`: replies nested deeper than 128 levels are decoded, up to `max_depth`.
 //! - `tracing`: connections are logged with the target `qmp`: each message, its secrets replaced, at
 //!   the level TRACE; at DEBUG when one is ready for commands, and how it ended. A connection is
@@ -35,28 +29,20 @@
 pub mod address;
 pub mod connect;
 mod shared;
-#[cfg(feature = "trace")]
 mod recording;
-#[cfg(not(feature = "trace"))]
-mod no_recording;
 pub mod descriptors;
-#[cfg(feature = "guest-exec")]
 pub mod guest;
 #[cfg(feature = "async")]
 pub mod asynchronous;
 pub mod options;
 mod error;
 
-#[cfg(not(feature = "trace"))]
-use no_recording as recording;
-
 pub use address::Address;
 pub use connect::error::ConnectError;
 pub use error::Error;
-#[cfg(feature = "guest-exec")]
 pub use guest::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram};
 pub use options::Options;
-pub use recording::{Recording, Tap};
+pub use recording::{Recording, Tap, TapSource};
 pub use shared::event_waiter::Matcher;
 pub use shared::pending::{Pending, PendingUntil};
 pub use shared::subscription::{EventLimits, Lagged, Subscription};
@@ -65,14 +51,11 @@ pub use shared::{Flushed, Hub, Received};
 
 /// What every adapter names as its own, beside its client.
 pub mod names {
-    #[cfg(feature = "trace")]
     pub use crate::Recording;
     pub use crate::address::AddressError;
     pub use crate::connect::SocketError;
     pub use crate::{Address, ConnectError, Error, EventLimits, Lagged};
-    #[cfg(feature = "guest-exec")]
     pub use crate::{GuestExecError, GuestExitStatus, GuestOutput, GuestProgram, guest::base64};
-    #[cfg(feature = "trace")]
     pub use qmp_proto::trace;
     pub use qmp_proto::{
         CloseReason, Command, CommandError, DecodeError, DecodeErrorKind, Dialect, Empty,

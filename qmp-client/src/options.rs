@@ -6,7 +6,7 @@ use qmp_proto::{Config, Phase};
 
 use crate::address::Address;
 use crate::connect::error::ConnectError;
-use crate::recording::Recording;
+use crate::recording::TapSource;
 use crate::shared::Hub;
 use crate::shared::subscription::EventLimits;
 use crate::shared::sync::Arc;
@@ -26,7 +26,7 @@ pub struct Options {
     /// What the protocol lets choose.
     pub config: Config,
     /// Where connections are written down.
-    pub recording: Option<Recording>,
+    pub recording: Option<Arc<dyn TapSource>>,
 }
 
 impl Default for Options {
@@ -182,6 +182,15 @@ macro_rules! option_setters {
             self
         }
 
-        $crate::recording_setter!();
+        /// Writes each connection down as text, for a look at it or for a replay: every message
+        /// both ways, with the time since connecting began.
+        ///
+        /// Takes any writer, or a [`Recording`]($crate::Recording), which can do without the
+        /// secrets.
+        pub fn record(mut self, recording: impl Into<$crate::Recording>) -> Self {
+            let recording: $crate::Recording = recording.into();
+            self.options.recording = Some(::std::sync::Arc::new(recording));
+            self
+        }
     };
 }

@@ -1,7 +1,7 @@
 // A server for the guide to event loops, which includes this file: it reads 512 bytes at a time, answers a
 // command with its name, "getfd" with what is in the file that came along, and "blockdev-snapshot-sync" never.
 fn serve(socket: std::os::unix::net::UnixStream) -> std::io::Result<()> {
-    use qmp_proto::server::{Config, Connection, Output};
+    use qmp_server::{Config, Connection, Output};
     use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
     use std::io::{IoSliceMut, Read, Write};
     use std::os::fd::OwnedFd;

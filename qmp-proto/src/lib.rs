@@ -109,8 +109,6 @@
 //!
 //! - `std`, on by default: commands are encoded straight into the outgoing buffer. Without it the
 //!   crate needs `alloc` alone, and encoding makes one more copy.
-//! - `server`, on by default: the server's side of the protocol, and a machine behind it.
-//! - `trace` (needs `server`), on by default: recorded sessions as text, redaction, and replay.
 //! - `deep` (needs `std`): [`Raw::parse`] decodes replies nested deeper than serde_json's limit of
 //!   128 levels, up to [`Config::max_depth`], on any stack. A chain of 200 backing files gives one.
 
@@ -127,11 +125,10 @@ mod payload;
 pub mod commands;
 pub mod events;
 pub mod guest_commands;
-#[cfg(feature = "server")]
-pub mod server;
-#[cfg(feature = "trace")]
 pub mod trace;
 pub mod guide;
+#[doc(hidden)]
+pub mod __server;
 
 pub use codec::encode::Prepared;
 pub use codec::message::{Greeting, Version, VersionTriple};

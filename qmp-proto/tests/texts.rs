@@ -5,7 +5,7 @@ use std::error::Error;
 
 use qmp_proto::{
     CloseReason, CommandError, ErrorClass, ExecuteError, IoFailure, JsonFault, NotQmp, Refusal,
-    Violation, server,
+    Violation,
 };
 
 /// The text of an error, and that of its source.
@@ -39,26 +39,6 @@ fn c22_how_a_connection_ended() {
         "the server refused qmp_capabilities: GenericError: no",
         Some("GenericError: no"),
     );
-}
-
-#[test]
-fn how_a_client_left() {
-    use server::CloseReason;
-    says(CloseReason::Requested, "closed on request", None);
-    says(CloseReason::Eof { mid_message: false }, "the client left", None);
-    let torn = "the client left in the middle of a command";
-    says(CloseReason::Eof { mid_message: true }, torn, None);
-    says(CloseReason::Failed(IoFailure::Reset), "the client reset the connection", None);
-    let failed = "the transport failed (OS error 5)";
-    says(CloseReason::Failed(IoFailure::Os(5)), failed, None);
-}
-
-#[test]
-fn why_a_server_cannot_answer() {
-    use server::RespondError::{NotOutstanding, NotSerializable};
-    says(NotOutstanding, "no such command waits for an answer", None);
-    let text = "what was to be returned cannot be written as JSON";
-    says(NotSerializable, text, None);
 }
 
 #[cfg(feature = "std")]

@@ -15,7 +15,8 @@ use std::future::Future;
 use std::process::ExitCode;
 use std::time::Instant;
 
-use qmp_blocking::server::{self, Machine};
+use qmp_server::Machine;
+use qmp_server::net;
 use qmp_smol::commands::{Cont, Quit, Stop};
 use qmp_smol::process::{Child, Command};
 use qmp_smol::{Builder, Client, Events};
@@ -68,7 +69,7 @@ async fn all<T: Send + 'static, E: Send + 'static>(
 
 async fn member(qemu: bool) -> Result<Member, Failure> {
     if !qemu {
-        let machine = server::connect_machine(Machine::new())?;
+        let machine = net::connect_machine(Machine::new())?;
         let (client, events) = Builder::new().from_stream_with_events(machine).await?;
         return Ok((client, events, None));
     }

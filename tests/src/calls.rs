@@ -4,7 +4,8 @@
 use std::fmt::Debug;
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
 
-use qmp_blocking::{Builder, Client, server};
+use qmp_blocking::{Builder, Client};
+use qmp_server::{Machine, net};
 
 use crate::scripted::{PATIENCE, Peer, Script, pair};
 
@@ -90,6 +91,6 @@ pub fn client(script: impl FnOnce(&mut Peer) + Send + 'static) -> (Client, Scrip
 
 /// A client of the embedded machine.
 pub fn machine(builder: &Builder) -> Client {
-    let socket = server::connect_machine(server::Machine::new()).unwrap();
+    let socket = net::connect_machine(Machine::new()).unwrap();
     builder.from_stream(socket).unwrap()
 }

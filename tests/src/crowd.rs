@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use qmp_proto::Timestamp;
-use qmp_proto::server::{Connection, Machine, Output};
+use qmp_server::{Connection, Machine, Output};
 use smol::io::{AsyncReadExt, AsyncWriteExt};
 use smol::net::unix::{UnixListener, UnixStream};
 

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test's panic is its failure")]
 
 use qmp_proto::Timestamp;
-use qmp_proto::server::{Connection, Machine, Output};
+use qmp_server::{Connection, Machine, Output};
 
 /// Executes every command that was received.
 pub fn execute_all(machine: &mut Machine, connection: &mut Connection) {

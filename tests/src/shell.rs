@@ -6,8 +6,9 @@ use std::os::fd::OwnedFd;
 use std::process::{Command, Stdio};
 use std::thread;
 
-use qmp_blocking::server::{Machine, Server};
 use qmp_blocking::{CommandError, Empty, Raw};
+use qmp_server::Machine;
+use qmp_server::net::Server;
 use serde_json::Value;
 
 use crate::example::program;

@@ -5,8 +5,9 @@ use std::os::fd::OwnedFd;
 use std::time::Instant;
 
 use qmp_blocking::commands::{Quit, SystemReset};
-use qmp_blocking::server::{Machine, Server};
 use qmp_blocking::{CommandError, Empty, ErrorClass, Event, Raw, Timestamp};
+use qmp_server::Machine;
+use qmp_server::net::Server;
 use qmp_tests::example::{Example, run};
 use qmp_tests::qemu::{DEADLINE, Monitor, Setup, patient};
 use serde_json::{Value, json};

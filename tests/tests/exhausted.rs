@@ -11,7 +11,8 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use qmp_blocking::server::{Machine, Server};
+use qmp_server::Machine;
+use qmp_server::net::Server;
 use qmp_tests::qemu::within;
 use qmp_tests::scripted::PATIENCE;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};

@@ -8,7 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use qmp_blocking::Address;
-use qmp_blocking::server::{self, Listener, Machine, Server};
+use qmp_server::Machine;
+use qmp_server::net;
+use qmp_server::net::{Listener, Server};
 use qmp_tests::qemu::{patient, within};
 use qmp_tests::scripted::PATIENCE;
 
@@ -46,11 +48,11 @@ fn machine(address: &str) -> Served {
 }
 
 fn share() -> Served {
-    let machine = server::connect_machine(Machine::new()).unwrap();
+    let machine = net::connect_machine(Machine::new()).unwrap();
     let client = patient().from_stream(machine).unwrap();
     let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
     let address = listener.address().clone();
-    thread::spawn(move || server::share(client, &listener, drop).unwrap());
+    thread::spawn(move || net::share(client, &listener, drop).unwrap());
     (address, Box::new(()))
 }
 
@@ -62,7 +64,7 @@ fn relay() -> Served {
     thread::spawn(move || {
         let client = listener.accept().unwrap().unwrap();
         let server = UnixStream::connect(path).unwrap();
-        server::relay(client, server, |_, _| Ok(())).unwrap();
+        net::relay(client, server, |_, _| Ok(())).unwrap();
     });
     (address, kept)
 }
@@ -79,7 +81,7 @@ fn replay() -> Served {
     let trace = trace.parse().unwrap();
     let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
     let address = listener.address().clone();
-    thread::spawn(move || server::replay(listener.accept().unwrap().unwrap(), trace));
+    thread::spawn(move || net::replay(listener.accept().unwrap().unwrap(), trace));
     (address, Box::new(()))
 }
 

@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use qmp_blocking::commands::{Cont, QueryStatus, Quit, RunState, Stop};
-use qmp_blocking::server::{Machine, Server as MachineServer};
 use qmp_blocking::{Client, CloseReason, Empty, Error, ErrorClass, Pool, Raw, Request, scope};
+use qmp_server::Machine;
+use qmp_server::net::Server as MachineServer;
 use qmp_tests::calls::Calls;
 use qmp_tests::example::Example;
 use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup, closed, patient};

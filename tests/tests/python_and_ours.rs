@@ -4,7 +4,8 @@
 
 use std::path::{Path, PathBuf};
 
-use qmp_blocking::server::{Machine, Server as MachineServer};
+use qmp_server::Machine;
+use qmp_server::net::Server as MachineServer;
 use qmp_tests::example::Example;
 use qmp_tests::python::Python;
 use qmp_tests::qemu::{Monitor, Server, Setup, within};

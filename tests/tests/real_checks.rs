@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
-use qmp_proto::server::{Connection, Machine};
 use qmp_proto::{CommandError, Empty, Version};
+use qmp_server::{Connection, Machine};
 use qmp_tests::embedded::{execute_all, take_line};
 use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup};
 use serde_json::Value;

@@ -6,8 +6,8 @@ use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
-use qmp_proto::server::{Connection, Machine, Output};
 use qmp_proto::{Timestamp, Version};
+use qmp_server::{Connection, Machine, Output};
 use qmp_tests::qemu::{DEADLINE, Monitor, Server, Setup};
 use serde::Deserialize;
 use serde::de::IgnoredAny;

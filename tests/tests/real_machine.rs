@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 
 use qmp_client::Address;
 use qmp_proto::Version;
-use qmp_proto::server::{Connection, Machine};
+use qmp_server::{Connection, Machine};
 use qmp_tests::embedded::{execute_all, take_line};
 use qmp_tests::qemu::{Block, DEADLINE, Monitor, Server, Setup, patient};
 use serde_json::{Value, json};
@@ -217,7 +217,7 @@ fn answered_by_ours(oob: bool, concurrent: usize) -> usize {
     connection.advance(usize::MAX);
     connection.handle_input(LAST_WORDS.as_bytes());
     connection.handle_eof();
-    assert_eq!(connection.phase() == qmp_proto::server::Phase::Closed, oob, "it ends at once");
+    assert_eq!(connection.phase() == qmp_server::Phase::Closed, oob, "it ends at once");
     execute_all(&mut machine, &mut connection);
     let sent = connection.transmit().unwrap_or_default();
     let answered = sent.split(|byte| *byte == b'\n').count() - 1;

@@ -8,9 +8,10 @@ use std::path::Path;
 use std::thread;
 
 use qmp_blocking::commands::{Closefd, Cont, Getfd, QueryStatus, Quit, Stop};
-use qmp_blocking::server::{Machine, Server, replay};
 use qmp_blocking::{Client, CloseReason, Empty, Request};
 use qmp_proto::trace::Trace;
+use qmp_server::Machine;
+use qmp_server::net::{Server, replay};
 use qmp_tests::example::Example;
 use qmp_tests::qemu::{Monitor, Setup, closed, next_event, patient, within};
 

@@ -8,8 +8,9 @@ use std::path::PathBuf;
 use std::sync::mpsc;
 
 use qmp_blocking::commands::{Cont, DeviceDel, QueryName, QueryStatus, Quit, Stop};
-use qmp_blocking::trace::{Direction, Mismatch, Payload, Redaction, Replay, Trace};
+use qmp_blocking::trace::{Direction, Payload, Redaction, Trace};
 use qmp_blocking::{Builder, Client, CloseReason, Error, ErrorClass, Event, Recording, Request};
+use qmp_server::{Mismatch, Replay};
 use qmp_tests::qemu::{Monitor, Setup, patient};
 use qmp_tests::scripted::{PATIENCE, Peer, Script, pair, run};
 use tempfile::TempDir;

@@ -8,8 +8,8 @@ use std::sync::{Arc, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use qmp_blocking::server::relay;
 use qmp_blocking::trace::Direction;
+use qmp_server::net::relay;
 use qmp_tests::qemu::within;
 use qmp_tests::scripted::PATIENCE;
 

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use qmp_blocking::commands::{Cont, QueryStatus, Stop};
-use qmp_blocking::server::{Machine, Server as MachineServer};
 use qmp_blocking::{Builder, CloseReason, ConnectError, Error, Refusal, Request, scope};
+use qmp_server::Machine;
+use qmp_server::net::Server as MachineServer;
 use qmp_tests::calls::Calls;
 use qmp_tests::scripted::Server;
 

@@ -12,11 +12,12 @@ use std::thread;
 use std::time::Duration;
 
 use qmp_blocking::commands::{Cont, Getfd, QueryStatus, QueryVersion, Quit, RunState, Stop};
-use qmp_blocking::server::{Listener, Machine, Server, connect_machine};
 use qmp_blocking::{
     Address, Builder, Client, CloseReason, ConnectError, Empty, Error, ErrorClass, Event, Events,
     Raw, Request, Timestamp, Version,
 };
+use qmp_server::Machine;
+use qmp_server::net::{Listener, Server, connect_machine};
 use qmp_tests::qemu::{closed, next_event, patient, within};
 use qmp_tests::scripted::{PATIENCE, run};
 use tempfile::TempDir;

@@ -11,12 +11,11 @@ use std::sync::{Arc, mpsc};
 use std::thread;
 
 use qmp_blocking::commands::{Cont, Getfd, Quit};
-use qmp_blocking::server::{
-    Call, CloseReason, Config, Machine, ReplayError, Session, connect_machine, relay, replay,
-};
 use qmp_blocking::{Client, CommandError, Empty, Event, Raw, Request, Timestamp};
 use qmp_client::descriptors;
 use qmp_proto::trace::{Direction, Recorder, Trace};
+use qmp_server::net::{ReplayError, Session, connect_machine, relay, replay};
+use qmp_server::{Call, CloseReason, Config, Machine};
 use qmp_tests::qemu::{closed, next_event, patient, within};
 use qmp_tests::scripted::{PATIENCE, Script, run};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -223,7 +222,7 @@ fn close_sends_what_was_said_and_abort_does_not_wait() {
     });
     assert_eq!(session.close_reason(), Some(CloseReason::Requested));
     let late = session.respond(call.ticket, done());
-    assert_eq!(late, Err(qmp_blocking::server::RespondError::NotOutstanding));
+    assert_eq!(late, Err(qmp_server::RespondError::NotOutstanding));
 }
 
 /// What is to be sent, and what tells what became of it.

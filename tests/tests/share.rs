@@ -12,10 +12,12 @@ use qmp_blocking::commands::{
     AddFd, Closefd, Cont, Getfd, QueryCommands, QueryFdsets, QueryStatus, QueryVersion, Quit,
     RunState, Stop,
 };
-use qmp_blocking::server::{self, Listener, Machine, Server as MachineServer};
 use qmp_blocking::{
     Client, CloseReason, CommandError, Empty, Error, ErrorClass, Events, Raw, Request, Version,
 };
+use qmp_server::Machine;
+use qmp_server::net;
+use qmp_server::net::{Listener, Server as MachineServer};
 use qmp_tests::example::Example;
 use qmp_tests::out_of_band::{MigratePause, QueryYank, has_yank, is_unpausable};
 use qmp_tests::qemu::{Block, Monitor, Server, Setup, closed, next_event, patient, within};
@@ -218,11 +220,11 @@ fn without_descriptors_it_turns_clients_away_and_goes_on() {
 
 #[test]
 fn a_listener_that_is_stopped_keeps_further_clients_out() {
-    let machine = server::connect_machine(Machine::new()).unwrap();
+    let machine = net::connect_machine(Machine::new()).unwrap();
     let upstream = patient().from_stream(machine).unwrap();
     let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
     let (address, stopper) = (listener.address().clone(), listener.stopper());
-    let sharing = thread::spawn(move || server::share(upstream, &listener, drop));
+    let sharing = thread::spawn(move || net::share(upstream, &listener, drop));
     let first = patient().connect(address.clone()).unwrap();
     stopper.stop();
     patient().deadline(Duration::from_millis(50)).connect(address).unwrap_err();
@@ -236,11 +238,11 @@ fn a_listener_that_is_stopped_keeps_further_clients_out() {
 #[test]
 fn what_the_client_has_not_enabled_is_not_offered() {
     for enabled in [false, true] {
-        let machine = server::connect_machine(Machine::new()).unwrap();
+        let machine = net::connect_machine(Machine::new()).unwrap();
         let upstream = patient().oob(enabled).from_stream(machine).unwrap();
         let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
         let address = listener.address().clone();
-        let sharing = thread::spawn(move || server::share(upstream, &listener, drop));
+        let sharing = thread::spawn(move || net::share(upstream, &listener, drop));
         let client = patient().oob(true).connect(address).unwrap();
         assert_eq!(client.greeting().capabilities, if enabled { vec!["oob"] } else { vec![] });
         let refused = matches!(client.execute_oob(&QueryStatus), Err(Error::Refused(_)));

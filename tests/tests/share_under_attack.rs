@@ -12,8 +12,10 @@ use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use qmp_blocking::commands::{QueryStatus, Quit};
-use qmp_blocking::server::{self, Listener, Machine, ShareOptions, Stopper};
 use qmp_blocking::{Address, Builder, Client, CloseReason, Empty, Events};
+use qmp_server::Machine;
+use qmp_server::net;
+use qmp_server::net::{Listener, ShareOptions, Stopper};
 use qmp_tests::qemu::{next_event, patient, within};
 use qmp_tests::scripted::{PATIENCE, run};
 use tempfile::TempDir;
@@ -32,7 +34,7 @@ struct Shared {
 
 impl Shared {
     fn new(machine: Machine<OwnedFd>, options: ShareOptions) -> Self {
-        let upstream = patient().from_stream(server::connect_machine(machine).unwrap()).unwrap();
+        let upstream = patient().from_stream(net::connect_machine(machine).unwrap()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("shared");
         let listener = Listener::bind(&path).unwrap();
@@ -155,12 +157,12 @@ fn what_a_client_that_is_gone_has_asked_for_is_dropped() {
 #[test]
 fn what_a_client_over_tcp_has_asked_for_is_dropped() {
     let (machine, count, is_running, go_on) = counting();
-    let upstream = patient().from_stream(server::connect_machine(machine).unwrap()).unwrap();
+    let upstream = patient().from_stream(net::connect_machine(machine).unwrap()).unwrap();
     let listener = Listener::bind("tcp:127.0.0.1:0").unwrap();
     let address = listener.address().clone();
     let Address::Tcp { host, port } = &address else { panic!() };
     let mut attacker = TcpStream::connect((host.as_str(), *port)).unwrap();
-    let sharing = thread::spawn(move || server::share(upstream, &listener, drop));
+    let sharing = thread::spawn(move || net::share(upstream, &listener, drop));
     negotiate(&mut attacker);
     attacker.write_all(r#"{"execute": "count"}"#.repeat(1000).as_bytes()).unwrap();
     is_running.recv_timeout(PATIENCE).unwrap();

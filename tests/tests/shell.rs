@@ -5,9 +5,10 @@
 use std::process::{Child, Command, Stdio};
 
 use qmp_blocking::commands::QueryCommands;
-use qmp_blocking::server::{Machine, Server};
 use qmp_blocking::{CommandError, Empty};
 use qmp_proto::trace::Trace;
+use qmp_server::Machine;
+use qmp_server::net::Server;
 use qmp_tests::out_of_band::has_yank;
 use qmp_tests::qemu::{Monitor, Setup, find};
 use qmp_tests::scripted;

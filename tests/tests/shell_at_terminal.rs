@@ -5,8 +5,9 @@ use std::path::Path;
 use std::process::Command;
 
 use qmp_blocking::commands::Cont;
-use qmp_blocking::server::{Machine, Server};
 use qmp_blocking::{Event, Raw, Timestamp};
+use qmp_server::Machine;
+use qmp_server::net::Server;
 use qmp_tests::example::program;
 use qmp_tests::qemu::{Monitor, Setup, patient};
 use qmp_tests::terminal::Terminal;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use qmp_blocking::Empty;
-use qmp_blocking::server::Machine;
+use qmp_server::Machine;
 use qmp_tests::example::program;
 use qmp_tests::qemu::within;
 use qmp_tests::scripted::Server;

@@ -7,8 +7,8 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::mpsc;
 
-use qmp_blocking::server::Machine;
 use qmp_blocking::{Event, Raw, Timestamp};
+use qmp_server::Machine;
 use qmp_tests::example::program;
 use qmp_tests::qemu::{Block, Monitor, Setup, patient};
 use qmp_tests::screen::Screen;

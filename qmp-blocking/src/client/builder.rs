@@ -1,6 +1,5 @@
 //! The options of a connection, and the ways to get one.
 
-#[cfg(feature = "callbacks")]
 mod callbacks;
 
 use std::io::{self, Read, Write};
@@ -45,7 +44,7 @@ use crate::io::{Line, Progress};
 /// # }
 /// ```
 ///
-/// A connection can be [written down](Self::record), and [replayed](qmp_proto::trace::Replay):
+/// A connection can be [written down](Self::record), and replayed by `qmp-server`:
 ///
 /// ```
 /// # include!(concat!(env!("CARGO_MANIFEST_DIR"), "/doctest/server.rs"));

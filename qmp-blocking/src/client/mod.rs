@@ -11,9 +11,7 @@ mod weak;
 mod pending;
 pub(crate) mod events;
 mod offered;
-#[cfg(feature = "callbacks")]
 mod callbacks;
-#[cfg(feature = "guest-exec")]
 mod guest;
 
 use std::os::fd::OwnedFd;
@@ -310,13 +308,11 @@ impl Client {
     }
 
     /// How much a subscriber's queue holds.
-    #[cfg(feature = "server")]
     pub(crate) fn event_limits(&self) -> EventLimits {
         self.handle.limits
     }
 
     /// How long a command may take.
-    #[cfg(feature = "server")]
     pub(crate) fn timeout(&self) -> Option<Duration> {
         self.timeout
     }
@@ -327,6 +323,6 @@ impl Client {
 }
 
 /// A timeout too long for the clock is none.
-pub(crate) fn deadline(timeout: Option<Duration>) -> Option<Instant> {
+pub fn deadline(timeout: Option<Duration>) -> Option<Instant> {
     timeout.and_then(|timeout| Instant::now().checked_add(timeout))
 }

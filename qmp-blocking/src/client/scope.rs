@@ -11,7 +11,8 @@ use crate::{Builder, Client, callbacks};
 ///
 /// ```
 /// use std::sync::{Arc, atomic::{AtomicUsize, Ordering}};
-/// use qmp_blocking::server::{Machine, Server};
+/// use qmp_server::Machine;
+/// use qmp_server::net::Server;
 ///
 /// let server = Server::bind("tcp:127.0.0.1:0", Machine::new())?;
 /// let replies = Arc::new(AtomicUsize::new(0));

@@ -2,7 +2,9 @@
 //!
 //! Programs use it through the adapter of their runtime, `qmp-smol` or `qmp-async-std`. This module is
 //! for those who write one, or run a connection on an executor of their own. It takes a [`Runtime`],
-//! which says how to start a task and how to sleep; [`adapter!`](crate::adapter) makes the rest of it.
+//! which says how to start a task and how to sleep. With the feature `async-io`, sockets are opened at the reactor of that
+//! crate, and [`adapter!`](crate::adapter) makes the rest of an adapter. Without it, the runtime's own streams connect
+//! ([`Builder::from_io`]), or a [`Transport`].
 //!
 //! ```
 //! use std::os::unix::net::UnixStream;
@@ -49,14 +51,13 @@
 //!
 //! [`guide`] shows what follows from that for programs.
 
-// The clients that programs hold (`client`), the driver and the transports (`io`), opening addresses and starting QEMU
-// without blocking, and what a runtime provides and an adapter gets.
+// The clients that programs hold (`client`), the driver and the transports (`io`), what a runtime provides (`runtime`), and
+// sockets and child processes at async-io's reactor (`reactor`).
 pub(crate) mod client;
 pub(crate) mod io;
-mod open;
-mod spawn;
 mod runtime;
-mod adapter;
+#[cfg(feature = "async-io")]
+mod reactor;
 #[doc = include_str!("guide.md")]
 pub mod guide {}
 
@@ -64,13 +65,15 @@ pub use client::Client;
 pub use client::builder::Builder;
 pub use client::events::Events;
 pub use client::execute::{Execute, ExecuteUntil};
-pub use client::listener::Listener;
 pub use futures_lite::io::{AsyncRead, AsyncWrite};
 pub use io::driver::Driver;
 pub use io::transport::Transport;
+#[cfg(feature = "async-io")]
+pub use reactor::listener::Listener;
 pub use runtime::{Runtime, Sleep};
 
 /// Child processes: those of async-process, which smol has too.
+#[cfg(feature = "async-io")]
 pub mod process {
     pub use async_process::{Child, Command};
 }

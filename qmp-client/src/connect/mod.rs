@@ -36,10 +36,7 @@
 pub(crate) mod open;
 mod unix;
 pub(crate) mod tcp;
-#[cfg(feature = "streams")]
 pub(crate) mod streams;
-#[cfg(not(feature = "streams"))]
-pub(crate) mod no_streams;
 mod attempts;
 mod socket_error;
 mod connecting;
@@ -60,9 +57,6 @@ use std::thread;
 use std::time::Instant;
 
 use crate::address::Address;
-
-#[cfg(not(feature = "streams"))]
-pub(crate) use no_streams as streams;
 
 pub use attempts::Attempts;
 pub use connecting::Connecting;

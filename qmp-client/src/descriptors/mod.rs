@@ -23,7 +23,6 @@
 //! ```
 
 // Descriptors that are sent are in this file, those that this process was started with in `inherited`.
-#[cfg(feature = "streams")]
 mod inherited;
 #[cfg(test)]
 mod tests;
@@ -37,7 +36,6 @@ use rustix::net::{
     self, AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketType, sockopt,
 };
 
-#[cfg(feature = "streams")]
 pub use inherited::duplicate_inherited;
 
 /// Sends what the socket takes at once of `bytes`, and the descriptor with their first byte.

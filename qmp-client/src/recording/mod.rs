@@ -26,7 +26,14 @@ use crate::shared::Received;
 
 pub use writer::Recording;
 
-/// What sees the messages of one connection. See [`Recording::tap`].
+/// Makes a tap for each connection. Options hold it as a trait object, so a program without a recording does not link
+/// the recorder.
+pub trait TapSource: fmt::Debug + Send + Sync {
+    /// A tap for one connection, whose times count from `start`.
+    fn tap(&self, config: &Config, start: Instant) -> Tap;
+}
+
+/// Sees the messages of one connection. A [`TapSource`] makes it.
 pub struct Tap {
     start: Instant,
     noted: Mutex<Noted>,
@@ -152,23 +159,6 @@ fn record(recorder: &mut Recorder, at: Duration, note: &Note) {
 
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// What a builder has for recordings.
-#[doc(hidden)]
-#[macro_export]
-macro_rules! recording_setter {
-    () => {
-        /// Writes each connection down as text, for a look at it or for a replay: every message
-        /// both ways, with the time since connecting began.
-        ///
-        /// Takes any writer, or a [`Recording`]($crate::Recording), which can do without the
-        /// secrets.
-        pub fn record(mut self, recording: impl Into<$crate::Recording>) -> Self {
-            self.options.recording = Some(recording.into());
-            self
-        }
-    };
 }
 
 /// Without what went by: it may hold secrets.

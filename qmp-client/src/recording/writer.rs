@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use qmp_proto::Config;
 use qmp_proto::trace::{Recorder, Redaction};
 
-use super::{Listener, Note, Tap, lock, record, recorder};
+use super::{Listener, Note, Tap, TapSource, lock, record, recorder};
 
 /// Where a connection's messages are written down, as a [`Trace`](qmp_proto::trace::Trace) in text.
 ///
@@ -35,9 +35,6 @@ use super::{Listener, Note, Tap, lock, record, recorder};
 pub struct Recording {
     output: Arc<Mutex<Output>>,
     redaction: Option<Redaction>,
-    /// Every connection asks for its tap; a program that makes no recording is spared what that needs,
-    /// which is much: nothing else leads there.
-    tap: fn(&Recording, &Config, Instant) -> Tap,
 }
 
 struct Output {
@@ -49,7 +46,7 @@ impl Recording {
     /// Writes down everything, secrets too.
     pub fn new(writer: impl Write + Send + 'static) -> Self {
         let output = Output { writer: Box::new(writer), error: None };
-        Self { output: Arc::new(Mutex::new(output)), redaction: None, tap: Scribe::tap }
+        Self { output: Arc::new(Mutex::new(output)), redaction: None }
     }
 
     /// Replaces secrets; the trace says so.
@@ -63,10 +60,16 @@ impl Recording {
     pub fn error(&self) -> Option<Arc<io::Error>> {
         lock(&self.output).error.clone()
     }
+}
 
-    /// A tap for one connection, whose times count from `start`.
-    pub fn tap(&self, config: &Config, start: Instant) -> Tap {
-        (self.tap)(self, config, start)
+impl TapSource for Recording {
+    fn tap(&self, config: &Config, start: Instant) -> Tap {
+        let recorder = match &self.redaction {
+            Some(redaction) => recorder(config).redacted(redaction.clone()),
+            None => recorder(config),
+        };
+        let output = self.output.clone();
+        Tap::new(start, Box::new(Scribe { recorder, output, begun: false, closed: false }))
     }
 }
 
@@ -83,17 +86,6 @@ struct Scribe {
     output: Arc<Mutex<Output>>,
     begun: bool,
     closed: bool,
-}
-
-impl Scribe {
-    fn tap(recording: &Recording, config: &Config, start: Instant) -> Tap {
-        let recorder = match &recording.redaction {
-            Some(redaction) => recorder(config).redacted(redaction.clone()),
-            None => recorder(config),
-        };
-        let output = recording.output.clone();
-        Tap::new(start, Box::new(Self { recorder, output, begun: false, closed: false }))
-    }
 }
 
 impl Listener for Scribe {

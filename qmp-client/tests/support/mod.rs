@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use qmp_client::asynchronous::{Client, Driver, Events, Runtime, Sleep, Transport};
 use qmp_proto::Timestamp;
-use qmp_proto::server::{self, Machine};
+use qmp_server::Machine;
 
 #[cfg(not(qmp_shuttle))]
 pub mod turns;
@@ -193,15 +193,15 @@ impl Wire {
 
     /// Answers the client as a machine does, until one of them ends.
     pub async fn serve(self, mut machine: Machine) {
-        let mut server = <server::Connection>::new(machine.config());
+        let mut server = <qmp_server::Connection>::new(machine.config());
         loop {
             while let Some(output) = server.poll_output() {
                 match output {
-                    server::Output::Call(call) => {
+                    qmp_server::Output::Call(call) => {
                         let now = Timestamp { seconds: 0, microseconds: 0 };
                         machine.execute(&call, &mut server, now);
                     }
-                    server::Output::Closed(_) => return self.end(),
+                    qmp_server::Output::Closed(_) => return self.end(),
                     _ => {}
                 }
             }

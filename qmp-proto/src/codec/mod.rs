@@ -7,12 +7,14 @@
 //! `qemu` parses exactly as QEMU does; the server's side and the recordings need that.
 
 pub(crate) mod framer;
+#[allow(missing_docs, reason = "public for qmp-server only")]
 pub(crate) mod scanner;
 pub(crate) mod quote;
+#[allow(missing_docs, reason = "public for qmp-server only")]
 pub(crate) mod text;
 pub(crate) mod message;
 pub(crate) mod object;
 pub(crate) mod encode;
 pub(crate) mod check;
-#[cfg(feature = "server")]
+#[allow(missing_docs, reason = "public for qmp-server only")]
 pub(crate) mod qemu;

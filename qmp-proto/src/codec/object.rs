@@ -27,7 +27,7 @@ pub(crate) fn for_each_member(json: &[u8], visit: &mut dyn FnMut(&[u8], &[u8])) 
 }
 
 /// A JSON string's value, borrowed where it has no escapes.
-pub(crate) fn string(json: &[u8]) -> Option<Cow<'_, str>> {
+pub fn string(json: &[u8]) -> Option<Cow<'_, str>> {
     #[derive(Deserialize)]
     struct Borrowed<'a>(#[serde(borrow)] Cow<'a, str>);
     match plain_string(json) {

@@ -19,9 +19,9 @@ pub(crate) const MAX_MEMBERS: usize = 1024;
 
 /// One member of a top-level object, white space around name and value included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Member {
-    pub(crate) name: Span,
-    pub(crate) value: Span,
+pub struct Member {
+    pub name: Span,
+    pub value: Span,
 }
 
 /// What a byte means outside strings, by what it matters to.

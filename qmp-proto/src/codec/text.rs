@@ -11,7 +11,7 @@ const SMALL: usize = 4096;
 
 /// A range of bytes that can be copied.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Span {
+pub struct Span {
     start: usize,
     end: usize,
 }
@@ -21,7 +21,7 @@ impl Span {
         Self { start, end }
     }
 
-    pub(crate) fn range(self) -> Range<usize> {
+    pub fn range(self) -> Range<usize> {
         self.start..self.end
     }
 
@@ -76,13 +76,13 @@ fn trim_end(mut text: &[u8]) -> &[u8] {
 /// The bytes of one message: lent by the caller of `handle_input` where they came in one piece,
 /// in a buffer of their own where they did not.
 #[derive(Clone, Debug)]
-pub(crate) enum Text<'a> {
+pub enum Text<'a> {
     Lent(&'a [u8]),
     Owned(Bytes),
 }
 
 impl Text<'_> {
-    pub(crate) fn bytes(&self) -> &[u8] {
+    pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Lent(bytes) => bytes,
             Self::Owned(bytes) => bytes,

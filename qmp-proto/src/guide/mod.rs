@@ -8,7 +8,6 @@
 
 #[doc = include_str!("event_loop.md")]
 pub mod event_loop {}
-#[cfg(feature = "server")]
 #[doc = include_str!("fuzzing.md")]
 pub mod fuzzing {}
 #[doc = include_str!("memory.md")]

@@ -58,7 +58,7 @@ pub trait TypedEvent: DeserializeOwned {
 }
 
 impl Event {
-    /// An event as a server sends it: see [`server::Connection::event`](crate::server::Connection::event).
+    /// An event as a server sends it: see `Connection::event` of `qmp-server`.
     pub fn new(name: &str, data: Option<&Raw>, timestamp: Timestamp) -> Self {
         // Two numbers are always written.
         let timestamp = serde_json::to_vec(&timestamp).unwrap_or_default();

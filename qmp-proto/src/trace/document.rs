@@ -70,7 +70,7 @@ impl Trace {
     }
 
     /// In which line of the text an entry stands; of the end, in which it would.
-    pub(super) fn line(&self, index: usize) -> usize {
+    pub(crate) fn line(&self, index: usize) -> usize {
         self.lines.get(index).copied().unwrap_or_else(|| self.line_after_the_last())
     }
 

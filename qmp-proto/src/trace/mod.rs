@@ -26,12 +26,13 @@
 //! White space between lines is not recorded, nor are descriptors that rode along. [`Recorder`] says
 //! what of a stream becomes a message, and what bytes.
 //!
-//! [`Recorder`] makes a [`Trace`] of bytes, [`Redaction`] takes the secrets out, and [`Replay`] is a
+//! [`Recorder`] makes a [`Trace`] of bytes, [`Redaction`] takes the secrets out, and `Replay` of `qmp-server` is a
 //! server that says again what it said, as long as the client does so too:
 //!
 //! ```
 //! use core::time::Duration;
-//! use qmp_proto::trace::{Direction, Recorder, Replay, Trace};
+//! use qmp_proto::trace::{Direction, Recorder, Trace};
+//! use qmp_server::Replay;
 //!
 //! let mut recorder = Recorder::new(1 << 20);
 //! let mut text = recorder.header().to_owned();
@@ -63,8 +64,8 @@
 //! # Ok::<(), qmp_proto::trace::TraceError>(())
 //! ```
 
-// One line of a trace (`entry`, `escape`), a whole trace (`document`), streams cut into lines (`splitter`, `joiner`, `recorder`),
-// secrets (`redaction`), JSON tokens (`tokens`), and a trace as a server (`replay`).
+// One line of a trace (`entry`, `escape`), a whole trace (`document`), streams cut into lines (`splitter`, `joiner`, `recorder`,
+// `payloads`), secrets (`redaction`), and JSON tokens (`tokens`).
 mod entry;
 mod escape;
 mod document;
@@ -72,11 +73,11 @@ mod splitter;
 mod joiner;
 mod recorder;
 mod redaction;
-mod tokens;
-mod replay;
+#[allow(missing_docs, reason = "public for qmp-server only")]
+pub(crate) mod tokens;
+pub(crate) mod payloads;
 
 pub use document::{Trace, TraceError};
 pub use entry::{Direction, Entry, Payload};
 pub use recorder::Recorder;
 pub use redaction::{REDACTED, Redaction};
-pub use replay::{Mismatch, Replay};

@@ -9,28 +9,28 @@ use serde_json::Value;
 
 /// Gives brackets, colons, commas, strings with their quotes, and what else there is.
 #[derive(Clone)]
-pub(super) struct Tokens<'a> {
+pub struct Tokens<'a> {
     json: &'a str,
     at: usize,
 }
 
 impl<'a> Tokens<'a> {
-    pub(super) fn new(json: &'a str) -> Self {
+    pub fn new(json: &'a str) -> Self {
         Self { json, at: 0 }
     }
 
     /// Where it stands; the white space before the next token may be passed already.
-    pub(super) fn position(&self) -> usize {
+    pub fn position(&self) -> usize {
         self.at
     }
 
     /// Of the same text, at another place.
-    pub(super) fn at(&self, at: usize) -> Self {
+    pub fn at(&self, at: usize) -> Self {
         Self { json: self.json, at }
     }
 
     /// The first byte of the next token.
-    pub(super) fn peek(&mut self) -> Option<u8> {
+    pub fn peek(&mut self) -> Option<u8> {
         let rest = &self.json.as_bytes()[self.at..];
         let is_space = |byte: &u8| matches!(byte, b' ' | b'\t' | b'\r' | b'\n');
         self.at += rest.iter().position(|byte| !is_space(byte)).unwrap_or(rest.len());
@@ -38,7 +38,7 @@ impl<'a> Tokens<'a> {
     }
 
     /// Passes over a value, and tells where it is.
-    pub(super) fn skip_value(&mut self) -> Range<usize> {
+    pub fn skip_value(&mut self) -> Range<usize> {
         self.peek();
         let start = self.at;
         let mut depth = 0_usize;
@@ -91,7 +91,7 @@ fn scalar_length(text: &[u8]) -> usize {
 }
 
 /// The same token for the same value, however it is written.
-pub(super) fn normalised(token: &str) -> String {
+pub fn normalised(token: &str) -> String {
     if let Some(text) = string(token) {
         return Value::from(text).to_string();
     }
@@ -99,14 +99,14 @@ pub(super) fn normalised(token: &str) -> String {
 }
 
 /// The value of a number that is no integer, where a double has one.
-pub(super) fn double(token: &str) -> Option<f64> {
+pub fn double(token: &str) -> Option<f64> {
     let is_integer = !token.contains(['.', 'e', 'E']);
     let number: Option<f64> = if is_integer { None } else { token.parse().ok() };
     number.filter(|number| number.is_finite())
 }
 
 /// The text that a string's token stands for; `None` where it stands for none.
-pub(super) fn string(token: &str) -> Option<Cow<'_, str>> {
+pub fn string(token: &str) -> Option<Cow<'_, str>> {
     let text = token.strip_prefix('"')?.strip_suffix('"')?;
     if !text.contains('\\') {
         return Some(Cow::Borrowed(text));
@@ -115,7 +115,7 @@ pub(super) fn string(token: &str) -> Option<Cow<'_, str>> {
 }
 
 /// Where in an object the values of its own members of that name are.
-pub(super) fn members(json: &str, name: &str) -> impl Iterator<Item = Range<usize>> {
+pub fn members(json: &str, name: &str) -> impl Iterator<Item = Range<usize>> {
     let mut tokens = Tokens::new(json);
     tokens.next();
     core::iter::from_fn(move || {

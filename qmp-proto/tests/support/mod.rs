@@ -10,8 +10,6 @@
 
 pub mod agent;
 pub mod peer;
-#[cfg(feature = "server")]
-pub mod server;
 pub mod trace;
 
 use std::collections::BTreeMap;
@@ -23,7 +21,7 @@ use flate2::read::GzDecoder;
 use serde::Deserialize;
 
 /// Where the captures and their index are.
-pub const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/captures");
+pub const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../qmp-proto/tests/captures");
 
 /// What a real server sent in one session, and what is known to be in it.
 pub struct Capture {

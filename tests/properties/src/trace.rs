@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use qmp_proto::Dialect;
-use qmp_proto::trace::{Direction, Entry, Payload, Recorder, Redaction, Replay, Trace};
+use qmp_proto::trace::{Direction, Entry, Payload, Recorder, Redaction, Trace};
+use qmp_server::Replay;
 
 const AT: Duration = Duration::from_micros(1_000_002);
 

@@ -280,8 +280,8 @@ fn c20_a_server_that_comes_later_is_waited_for() {
             let path = path.clone();
             async move { wait!(qmp::connect_unix(path)) }
         });
-        let machine = qmp_blocking::server::Machine::new();
-        let server = qmp_blocking::server::Server::bind(&path, machine).unwrap();
+        let machine = qmp_server::Machine::new();
+        let server = qmp_server::net::Server::bind(&path, machine).unwrap();
         let client = finish(connecting).await.unwrap();
         let resumed = |event: &Event| event.name() == "RESUME";
         wait!(client.execute_until(&qmp::commands::Cont, resumed)).unwrap();

@@ -5,7 +5,8 @@ use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
-use qmp_blocking::server::{Machine, Server, connect_machine, replay};
+use qmp_server::Machine;
+use qmp_server::net::{Server, connect_machine, replay};
 use qmp_tests::qemu::{DEADLINE, within};
 use qmp_tests::scripted::Script;
 use serde::Deserialize;

@@ -18,20 +18,26 @@ use self::socketpair::Bell;
 
 /// Wakes the one thread that waits in [`wait_at`](Self::wait_at), now or when it next comes there.
 #[derive(Debug)]
-pub(crate) struct Nudge(Bell);
+pub struct Nudge(Bell);
 
 impl Nudge {
-    pub(crate) fn new() -> io::Result<Self> {
+    /// One that is silent.
+    ///
+    /// # Errors
+    ///
+    /// If there is no file descriptor left.
+    pub fn new() -> io::Result<Self> {
         Ok(Self(Bell::new()?))
     }
 
-    pub(crate) fn nudge(&self) {
+    /// Wakes the thread.
+    pub fn nudge(&self) {
         self.0.ring();
     }
 
     /// Waits for a nudge, or for the socket, as long as `timeout` says; tells what the socket is
     /// ready for.
-    pub(crate) fn wait_at(
+    pub fn wait_at(
         &self,
         socket: &OwnedFd,
         wanted: PollFlags,
@@ -43,8 +49,7 @@ impl Nudge {
     }
 
     /// As [`wait_at`](Self::wait_at). The socket's end is reported even if nothing is wanted of it.
-    #[cfg(feature = "server")]
-    pub(crate) fn wait_at_or_end(
+    pub fn wait_at_or_end(
         &self,
         socket: &OwnedFd,
         wanted: PollFlags,
@@ -66,7 +71,7 @@ impl Nudge {
 }
 
 /// Waits for one of these, as long as `timeout` says.
-pub(crate) fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) {
+pub fn poll(polled: &mut [PollFd<'_>], timeout: Option<Duration>) {
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     // Interrupted, it is as if nothing had happened: the caller looks again.
     let _ = rustix::event::poll(polled, timeout.as_ref());

@@ -1,14 +1,12 @@
 //! What programs hold: the handle, in this file, through which any number of tasks use one connection.
 //!
-//! `builder` and `listener` make it. `execute` has the future of a command, on top of `outstanding`; `events` is a
+//! `builder` makes it. `execute` has the future of a command, on top of `outstanding`; `events` is a
 //! subscriber's stream, and `guest` runs programs in the guest.
 
 pub(crate) mod builder;
-pub(crate) mod listener;
 pub(crate) mod execute;
 pub(crate) mod outstanding;
 pub(crate) mod events;
-#[cfg(feature = "guest-exec")]
 mod guest;
 
 use std::os::fd::OwnedFd;

@@ -1,12 +1,11 @@
 //! What moves the bytes of an async client.
 //!
 //! `link` is shared by clients and `driver`. `bell` wakes whoever is to receive. `transport` is the interface to
-//! `socket` and `streams`, and `scratch` has each thread's buffer for reading.
+//! `streams` and to sockets, and `scratch` has each thread's buffer for reading.
 
 pub(crate) mod link;
 pub(crate) mod driver;
 pub(crate) mod bell;
 pub(crate) mod transport;
-pub(crate) mod socket;
 pub(crate) mod streams;
 pub(crate) mod scratch;

@@ -10,7 +10,6 @@ use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 
 use super::*;
 
-#[cfg(feature = "streams")]
 mod inherited;
 
 const LONG: Duration = Duration::from_secs(10);

@@ -16,17 +16,17 @@ use crate::codec::framer::Member;
 const MAX_NESTING: i32 = 1024;
 const MAX_TOKENS: usize = 2 << 20;
 /// The tokens of a message, without the white space between them.
-pub(crate) const MAX_BYTES: usize = 64 << 20;
+pub const MAX_BYTES: usize = 64 << 20;
 
 /// What a reader takes, and when it reports a fault.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Rules {
+pub struct Rules {
     /// A fault is reported where it is found, and the rest of its message is passed over, as QEMU does
     /// since 11.1. Before, it is reported where its message ends, and a limit ends the message.
-    pub(crate) at_once: bool,
+    pub at_once: bool,
     /// The most bytes of a message. Where that is less than QEMU's own limit, a larger message is
     /// reported at once in any case, and the rest of it is passed over.
-    pub(crate) max_bytes: usize,
+    pub max_bytes: usize,
 }
 
 impl Default for Rules {
@@ -52,7 +52,7 @@ impl Rules {
 /// Holds one unfinished message of at most `max_bytes`, which as standard JSON are at most three
 /// times as many, and one unfinished token.
 #[derive(Default)]
-pub(crate) struct Reader {
+pub struct Reader {
     rules: Rules,
     lexer: Lexer,
     message: Message,
@@ -60,22 +60,22 @@ pub(crate) struct Reader {
 
 /// One thing that a client sent.
 #[derive(Debug)]
-pub(crate) enum Item {
+pub enum Item {
     Object(Object),
     Fault(Fault),
 }
 
 /// A top-level object as standard JSON: strings in double quotes, in valid UTF-8, and no white
 /// space between tokens.
-pub(crate) struct Object {
-    pub(crate) text: Bytes,
+pub struct Object {
+    pub text: Bytes,
     /// Each name with its quotes; no name stands twice.
-    pub(crate) members: Vec<Member>,
+    pub members: Vec<Member>,
 }
 
 /// What keeps input from being an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     Stray,
     Syntax,
     NotAnObject,
@@ -90,7 +90,7 @@ pub(crate) enum Fault {
 }
 
 impl Reader {
-    pub(crate) fn new(rules: Rules) -> Self {
+    pub fn new(rules: Rules) -> Self {
         Self { rules, ..Self::default() }
     }
 
@@ -98,7 +98,7 @@ impl Reader {
     /// is used up.
     ///
     /// A number or keyword ends where something else begins, which is left in `input`.
-    pub(crate) fn next(&mut self, input: &mut &[u8]) -> Option<Item> {
+    pub fn next(&mut self, input: &mut &[u8]) -> Option<Item> {
         while let Some(token) = self.lexer.next(input) {
             let item = self.message.take(&token, self.rules);
             self.lexer.keep(!self.message.is_reported());
@@ -112,7 +112,7 @@ impl Reader {
     }
 
     /// Whether the stream stands inside something that has begun and not ended.
-    pub(crate) fn mid_message(&self) -> bool {
+    pub fn mid_message(&self) -> bool {
         self.lexer.mid_token() || self.message.tokens > 0
     }
 }

@@ -1,7 +1,7 @@
 //! What has to hold between a client and a server that are joined, at any time and at the end.
 
-use qmp_proto::server::{self, CloseReason as ServerReason};
 use qmp_proto::{CloseReason, IoFailure};
+use qmp_server::CloseReason as ServerReason;
 
 use super::Kind;
 use super::run::{Coverage, Ended, Run};
@@ -24,7 +24,7 @@ impl Run {
         let waiting = self.server.transmit().map_or(0, <[u8]>::len);
         let may_read = self.server.oob_enabled() && !self.damaged;
         if may_read && !busy && waiting < self.choices.max_output {
-            let open = self.server.phase() == server::Phase::Ready;
+            let open = self.server.phase() == qmp_server::Phase::Ready;
             assert_eq!(self.server.wants_input(), open, "{in_band} in flight");
         }
     }

@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use qmp_proto::server::{self, Call, CloseReason as ServerReason};
 use qmp_proto::{
     Cancelled, CloseReason, CommandError, CommandId, Config, Connection, Event, ExecuteError,
     IoFailure, Output, Phase, Raw, Request, Timestamp,
 };
+use qmp_server::{Call, CloseReason as ServerReason};
 use serde_json::{Value, json};
 
 use super::pipe::Pipe;
@@ -57,7 +57,7 @@ pub(super) struct Command {
 pub struct Run {
     pub(super) choices: Choices,
     pub(super) client: Connection<Descriptor>,
-    pub(super) server: server::Connection<Descriptor>,
+    pub(super) server: qmp_server::Connection<Descriptor>,
     pub(super) to_server: Pipe,
     pub(super) to_client: Pipe,
     pub(super) commands: Vec<Command>,
@@ -85,14 +85,14 @@ impl Run {
     pub fn new(choices: Choices) -> Self {
         let mut config = Config::default();
         (config.oob, config.descriptors, config.window) = (choices.oob, true, choices.window);
-        let mut served = server::Config::default();
+        let mut served = qmp_server::Config::default();
         (served.pretty, served.concurrent) = (choices.pretty, choices.concurrent);
         served.max_output = choices.max_output;
         let [to_server, to_client] = choices.capacities.map(Pipe::new);
         Self {
             choices,
             client: Connection::new(config, 0x5eed),
-            server: server::Connection::new(served),
+            server: qmp_server::Connection::new(served),
             to_server,
             to_client,
             commands: Vec::new(),
@@ -179,7 +179,7 @@ impl Run {
         let value = if kind == Kind::Quit { json!({}) } else { json!({"token": token}) };
         let outcome =
             if ok { Ok(value) } else { Err(CommandError::generic(format!("no {token}"))) };
-        let open = self.server.phase() == server::Phase::Ready;
+        let open = self.server.phase() == qmp_server::Phase::Ready;
         let sent = self.server.respond(call.ticket, outcome).is_ok();
         assert_eq!(sent, open, "the answer to {token}");
         self.commands[token].answer = sent.then_some(ok);
@@ -190,7 +190,7 @@ impl Run {
     }
 
     fn take_descriptor(&mut self, token: usize) {
-        if self.server.phase() == server::Phase::Ready {
+        if self.server.phase() == qmp_server::Phase::Ready {
             let descriptor = self.server.take_descriptor().map(|descriptor| descriptor.number());
             let expected = descriptor == Some(token as u32) || self.damaged;
             assert!(expected, "the descriptor of {token}: {descriptor:?}");
@@ -205,7 +205,7 @@ impl Run {
     fn send_event(&mut self, name: &str, data: Value) {
         let waiting = self.server.transmit().map_or(0, <[u8]>::len);
         let room = waiting < self.choices.max_output;
-        let ready = self.server.phase() == server::Phase::Ready;
+        let ready = self.server.phase() == qmp_server::Phase::Ready;
         let sent = self.server.event(&Event::new(name, Some(&Raw::new(&data).unwrap()), AT));
         assert_eq!(sent, room && ready, "{waiting} bytes wait");
         self.coverage.note("an event dropped", ready && !sent);
@@ -383,13 +383,13 @@ impl Run {
         assert!(self.damaged || expected, "{token}: {ended:?}, but {:?}", command.answer);
     }
 
-    fn hear_server(&mut self, output: server::Output) {
+    fn hear_server(&mut self, output: qmp_server::Output) {
         match output {
-            server::Output::Ready { oob } => {
+            qmp_server::Output::Ready { oob } => {
                 assert!(self.damaged || oob == self.choices.oob, "{oob}");
             }
-            server::Output::Call(call) => self.hear_call(call),
-            server::Output::Closed(reason) => {
+            qmp_server::Output::Call(call) => self.hear_call(call),
+            qmp_server::Output::Closed(reason) => {
                 self.server_reason = Some(reason);
                 self.calls.clear();
                 self.to_client.end();

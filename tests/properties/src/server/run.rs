@@ -1,9 +1,7 @@
 //! A program played on a server's connection, and all that came of it.
 
-use qmp_proto::server::{
-    self, CloseReason, Config, Connection, Output, Phase, RespondError, Ticket,
-};
 use qmp_proto::{CommandError, Event, IoFailure, Raw, Timestamp};
+use qmp_server::{CloseReason, Config, Connection, Output, Phase, RespondError, Ticket};
 use serde_json::{Value, json};
 
 use super::ledger::Ledger;
@@ -183,7 +181,7 @@ impl Run {
         }
     }
 
-    fn hear(&mut self, call: &server::Call) {
+    fn hear(&mut self, call: &qmp_server::Call) {
         let arguments = String::from_utf8_lossy(call.arguments.as_bytes());
         self.transcript.push(format!("call {} {arguments} {}", call.name, call.out_of_band));
         let value: Value = call.arguments.parse().unwrap_or_default();

@@ -1,0 +1,57 @@
+//! The private parts of this crate that `qmp-server` uses. They are not a part of what this crate promises, and may change in
+//! any version: `qmp-server` names an exact one.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use qmp_client::{Error, EventLimits, Hub};
+
+use crate::Client;
+
+pub use crate::client::deadline;
+pub use crate::io::notifier::{Nudge, poll};
+pub use crate::lock::lock;
+
+/// What sharing a server needs of the server's client.
+pub trait Upstream {
+    /// The state of its connection.
+    fn hub(&self) -> &Arc<Hub>;
+
+    /// Sends what may be sent now.
+    fn flush(&self);
+
+    /// How long a command may take.
+    fn command_timeout(&self) -> Option<Duration>;
+
+    /// How much a subscriber's queue holds.
+    fn event_limits(&self) -> EventLimits;
+
+    /// Refuses a command that the server does not offer, if the client was built to do so.
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::supports`], and [`Error::UnknownCommand`].
+    fn check_offered(&self, command: &str) -> Result<(), Error>;
+}
+
+impl Upstream for Client {
+    fn hub(&self) -> &Arc<Hub> {
+        &self.line().hub
+    }
+
+    fn flush(&self) {
+        self.line().flush();
+    }
+
+    fn command_timeout(&self) -> Option<Duration> {
+        self.timeout()
+    }
+
+    fn event_limits(&self) -> EventLimits {
+        Self::event_limits(self)
+    }
+
+    fn check_offered(&self, command: &str) -> Result<(), Error> {
+        Self::check_offered(self, command)
+    }
+}
