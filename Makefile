@@ -27,6 +27,7 @@ test:
 	QMP_REQUIRE_QEMU=1 cargo test --workspace --all-features
 	cargo test -p qmp-proto
 	cargo test -p qmp-proto --no-default-features
+	cargo test -p qmp-server
 
 # The tests that start servers, with the QEMU of each suite; `make test-trixie` runs them with one. Not a part of CI: it
 # downloads 50 MB for each suite, once, and takes some minutes for each.
