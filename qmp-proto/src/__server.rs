@@ -5,12 +5,12 @@ pub use crate::codec::object::string;
 pub use crate::codec::qemu::reader::{Fault, Item, MAX_BYTES, Object, Reader, Rules};
 pub use crate::codec::scanner::Member;
 pub use crate::codec::text::{Span, Text};
-pub use crate::trace::payloads::Payloads;
+pub use crate::trace::lines::{Line, Lines};
 
 use alloc::vec::Vec;
 use core::convert::Infallible;
 
-use crate::connection::outbound::send_buffer;
+use crate::connection::outbound::send_buffer::SendBuffer as Bytes;
 use crate::payload::raw::Raw;
 use crate::trace::Trace;
 
@@ -29,13 +29,13 @@ pub fn line(trace: &Trace, index: usize) -> usize {
 
 /// Bytes to send, without file descriptors.
 #[derive(Debug)]
-pub struct SendBuffer(send_buffer::SendBuffer<Infallible>);
+pub struct SendBuffer(Bytes<Infallible>);
 
 impl SendBuffer {
     /// An empty one.
     #[allow(clippy::new_without_default, reason = "nothing needs the default")]
     pub fn new() -> Self {
-        Self(send_buffer::SendBuffer::new())
+        Self(Bytes::new())
     }
 
     /// How many bytes are not sent yet.

@@ -65,7 +65,7 @@
 //! ```
 
 // One line of a trace (`entry`, `escape`), a whole trace (`document`), streams cut into lines (`splitter`, `joiner`, `recorder`,
-// `payloads`), secrets (`redaction`), and JSON tokens (`tokens`).
+// `lines`), secrets (`redaction`), and JSON tokens (`tokens`).
 mod entry;
 mod escape;
 mod document;
@@ -75,7 +75,7 @@ mod recorder;
 mod redaction;
 #[allow(missing_docs, reason = "public for qmp-server only")]
 pub(crate) mod tokens;
-pub(crate) mod payloads;
+pub(crate) mod lines;
 
 pub use document::{Trace, TraceError};
 pub use entry::{Direction, Entry, Payload};

@@ -14,7 +14,7 @@ use alloc::format;
 use alloc::string::{String, ToString};
 use core::{fmt, mem};
 
-use qmp_proto::__server::{self as parts, Payloads};
+use qmp_proto::__server::{self as parts, Line, Lines};
 use qmp_proto::Config;
 use qmp_proto::trace::REDACTED;
 use qmp_proto::trace::Trace;
@@ -56,7 +56,7 @@ pub struct Replay {
     next: usize,
     ids: Ids,
     sync_numbers: SyncNumbers,
-    payloads: Payloads,
+    lines: Lines,
     /// How many bytes of the next entry the client has said.
     said: usize,
     outbox: Outbox,
@@ -70,14 +70,14 @@ pub struct Replay {
 impl Replay {
     /// A replay from the trace's beginning.
     pub fn new(trace: Trace) -> Self {
-        // A redacted line does not have its length, so the client's lines are cut as the recorded ones were.
-        let payloads = Payloads::new(Config::default().largest_message(), trace.is_redacted());
+        // A redacted line does not say how long it was, so the client's lines are cut as the recorded ones were.
+        let lines = Lines::new(Config::default().largest_message(), trace.is_redacted());
         let mut replay = Self {
             trace,
             next: 0,
             ids: Ids::default(),
             sync_numbers: SyncNumbers::default(),
-            payloads,
+            lines,
             said: 0,
             outbox: Outbox::default(),
             heard_all: false,
@@ -91,8 +91,8 @@ impl Replay {
     /// Takes in bytes that the client sent, in pieces of any size.
     pub fn handle_input(&mut self, mut bytes: &[u8]) {
         while self.is_going_on() {
-            let Some(payload) = self.payloads.next(&mut bytes) else { break };
-            self.hear(payload);
+            let Some(line) = self.lines.next(&mut bytes) else { break };
+            self.hear(line);
         }
     }
 
@@ -101,9 +101,9 @@ impl Replay {
         if mem::replace(&mut self.heard_all, true) {
             return;
         }
-        let rest = self.payloads.finish();
-        if let (true, Some(payload)) = (self.is_going_on(), rest) {
-            self.hear(payload);
+        let rest = self.lines.finish();
+        if let (true, Some(line)) = (self.is_going_on(), rest) {
+            self.hear(line);
         }
         let unsent = self.outbox.first_unsent();
         if self.entry().is_some_and(|entry| *entry.payload() == Payload::End) && !self.ended {
@@ -179,10 +179,11 @@ impl Replay {
     }
 
     /// Compares what the client says with its next line.
-    fn hear(&mut self, got: Payload) {
-        if self.hear_bytes(bytes_of(&got)) {
+    fn hear(&mut self, line: Line<'_>) {
+        if self.hear_bytes(line.bytes()) {
             return;
         }
+        let got = line.into_payload();
         if let Err(how) = self.compare(&got) {
             return self.differ(self.next, format!("{got}{how}"));
         }
@@ -238,15 +239,6 @@ impl Replay {
         };
         let line = parts::line(&self.trace, index);
         self.mismatch.get_or_insert(Mismatch { line, expected, got });
-    }
-}
-
-/// The bytes of a payload of the client's stream.
-fn bytes_of(payload: &Payload) -> &[u8] {
-    match payload {
-        Payload::Json(json) => json.as_bytes(),
-        Payload::Bytes(bytes) => bytes,
-        _ => &[],
     }
 }
 

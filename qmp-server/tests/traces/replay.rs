@@ -563,3 +563,12 @@ fn c21_short_lines_are_replayed_however_they_were_recorded() {
     let other = stream.replace("a\n{", "b\n{");
     assert!(replayed(&joined, other.as_bytes()).is_some());
 }
+
+/// A message of twelve bytes or less is joined too, with the line end in it.
+#[test]
+fn c21_a_joined_message_is_replayed_with_its_line_ends() {
+    let stream = "a\n".repeat(5000) + "{\"a\":\n1}\n" + &"b\n".repeat(20);
+    let joined = record(Recorder::new(1 << 20), [(Direction::ToServer, stream.as_bytes())]);
+    assert!(joined.contains(r#"{"a":\x0a1}"#));
+    assert_eq!(replayed(&joined, stream.as_bytes()), None);
+}

@@ -13,6 +13,8 @@ use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use qmp_blocking::__server::{Upstream, lock};
+use qmp_blocking::Client;
 use qmp_client::descriptors;
 use qmp_proto::{CloseReason, CommandError};
 
@@ -23,8 +25,6 @@ use self::presence::Presence;
 use self::served::Served;
 use super::Listener;
 use super::receive::linger;
-use qmp_blocking::__server::{Upstream, lock};
-use qmp_blocking::Client;
 
 /// How long a client that is turned away may go on writing. Meanwhile no other client is accepted.
 const TURNED_AWAY: Duration = Duration::from_millis(20);
