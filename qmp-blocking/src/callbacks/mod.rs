@@ -25,7 +25,6 @@ use qmp_proto::{CloseReason, Event, Refusal};
 use crate::io::Line;
 use crate::lock;
 
-pub(crate) use detached::Deadlines;
 pub use panics::OnPanic;
 pub use pool::{Job, Pool};
 pub use registration::Registration;

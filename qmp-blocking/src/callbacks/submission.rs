@@ -40,10 +40,9 @@ impl Callbacks {
     ) -> Result<(), Error> {
         self.pool.start();
         let unfinished = self.begin()?;
-        let pending = self.line.begin(prepared)?;
+        let pending = self.line.begin(prepared, deadline)?;
         let submission = Arc::new(Submission { active: Mutex::new(None) });
-        let deadline = deadline.map(|at| (at, submission.clone().into()));
-        let unattended = self.line.attend(deadline);
+        let unattended = self.line.attend();
         *lock(&submission.active) = Some(Active { pending, callback, unfinished, unattended });
         submission.look();
         Ok(())
@@ -51,34 +50,22 @@ impl Callbacks {
 }
 
 impl Submission {
-    /// Finishes it if its outcome is known, or its time is over.
+    /// Finishes it if its outcome is known.
     fn look(self: &Arc<Self>) {
         let mut slot = lock(&self.active);
         let Some(active) = slot.as_mut() else { return };
-        let polled = active.pending.poll(&Waker::from(self.clone()));
-        if polled.is_pending() && !active.unattended.has_expired() {
-            return;
-        }
+        let Poll::Ready(outcome) = active.pending.poll(&Waker::from(self.clone())) else { return };
         let Some(active) = slot.take() else { return };
-        // To cancel may wake others, whose locks are like this one.
+        // Dropping what is in it may wake others, whose locks are like this one.
         drop(slot);
-        active.finish(polled.map_err(Error::from));
+        active.finish(outcome);
     }
 }
 
 impl Active {
-    fn finish(self, polled: Poll<Result<Raw, Error>>) {
-        let Self { pending, callback, unfinished, unattended } = self;
+    fn finish(self, outcome: Result<Raw, Error>) {
+        let Self { callback, unfinished, unattended, .. } = self;
         drop(unattended);
-        let outcome = match polled {
-            Poll::Ready(outcome) => outcome,
-            Poll::Pending => {
-                let outcome = pending.give_up();
-                // Those behind it may have their turn.
-                unfinished.callbacks.line.flush();
-                outcome
-            }
-        };
         let callbacks = unfinished.callbacks.clone();
         callbacks.pool.execute(Box::new(move || {
             // Whole, also if the job is dropped.

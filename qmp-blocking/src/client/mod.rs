@@ -302,7 +302,7 @@ impl Client {
 
     fn run(&self, prepared: Prepared<OwnedFd>) -> Result<Raw, Error> {
         let deadline = deadline(self.timeout);
-        let pending = self.line().hub.execute(prepared)?;
+        let pending = self.line().hub.execute(prepared, None)?;
         self.line().flush();
         self.line().wait_for(pending, deadline)
     }

@@ -100,7 +100,7 @@ impl Client {
     ) -> Result<Pending<T>, Error> {
         self.check_offered(request.name())?;
         let deadline = deadline(self.timeout);
-        let command = Started::Outstanding(self.line().begin(request.prepare()?)?);
+        let command = Started::Outstanding(self.line().begin(request.prepare()?, None)?);
         Ok(Pending { command, deadline, decode, client: Sending(self.clone()) })
     }
 }
@@ -127,7 +127,7 @@ impl<T> Pending<T> {
         let Started::Outstanding(pending) = &mut self.command else { return true };
         match pending.poll(Waker::noop()) {
             Poll::Ready(outcome) => {
-                self.command = Started::Finished(outcome.map_err(Error::from));
+                self.command = Started::Finished(outcome);
                 true
             }
             Poll::Pending => self.deadline.is_some_and(|deadline| deadline <= Instant::now()),

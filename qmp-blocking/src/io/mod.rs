@@ -10,7 +10,7 @@ pub(crate) mod notifier;
 use std::cell::OnceCell;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::task::{Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
@@ -22,9 +22,9 @@ use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
-use crate::callbacks::Deadlines;
 use crate::io::notifier::{Nudge, poll};
 use crate::io::turns::{ReadBuffer, Successor, Turns};
+use crate::lock;
 
 /// How much longer than asked for a read may wait before the kernel is told anew.
 const SLACK: Duration = Duration::from_millis(1);
@@ -60,19 +60,47 @@ impl<T> Progress<T> {
 pub(crate) struct Line {
     pub(crate) hub: Arc<Hub>,
     pub(crate) turns: Turns,
-    pub(crate) deadlines: Deadlines,
     socket: OwnedFd,
     stream_error: StreamError,
     /// Wakes the background thread.
     background: Nudge,
+    background_sleep: Mutex<Sleep>,
+}
+
+/// How long the background thread sleeps, unless it is woken.
+#[derive(Debug)]
+enum Sleep {
+    Awake,
+    Until(Instant),
+    Endless,
+}
+
+impl Sleep {
+    fn until(timeout: Duration) -> Self {
+        Instant::now().checked_add(timeout).map_or(Self::Endless, Self::Until)
+    }
+
+    /// Whether the thread may miss this moment. A thread that is awake may have looked already.
+    fn lasts_past(&self, at: Instant) -> bool {
+        match self {
+            Self::Awake | Self::Endless => true,
+            Self::Until(end) => *end > at,
+        }
+    }
 }
 
 impl Line {
     /// A line over a connected stream socket in blocking mode.
     pub(crate) fn new(hub: Arc<Hub>, opened: Opened) -> io::Result<Self> {
-        let (turns, deadlines) = (Turns::new(), Default::default());
         let Opened { socket, error: stream_error, .. } = opened;
-        Ok(Self { hub, turns, deadlines, socket, stream_error, background: Nudge::new()? })
+        Ok(Self {
+            hub,
+            turns: Turns::new(),
+            socket,
+            stream_error,
+            background: Nudge::new()?,
+            background_sleep: Mutex::new(Sleep::Awake),
+        })
     }
 
     /// Waits until `poll` says that it is done; `None` at the deadline. Meanwhile it reads the
@@ -134,9 +162,15 @@ impl Line {
     /// it is sent together with those that are accepted behind it: by whoever waits or reads next, or in
     /// a moment by the background thread. So any number of them cost few writes, and none is delayed
     /// behind which the server has nothing to do.
-    pub(crate) fn begin(self: &Arc<Self>, prepared: Prepared<OwnedFd>) -> Result<Pending, Refusal> {
+    ///
+    /// At its deadline a reader or the background thread ends it.
+    pub(crate) fn begin(
+        self: &Arc<Self>,
+        prepared: Prepared<OwnedFd>,
+        deadline: Option<Instant>,
+    ) -> Result<Pending, Refusal> {
         let passes = prepared.is_out_of_band();
-        let pending = self.hub.execute(prepared)?;
+        let pending = self.hub.execute(prepared, deadline)?;
         if passes || pending.was_alone() {
             self.flush();
         } else if self.turns.put_off() == Successor::Background {
@@ -182,8 +216,7 @@ impl Line {
         self.turns.sends();
         let socket = self.socket.as_fd();
         match self.hub.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
-            // If no thread reads, the background thread handles timeouts.
-            Flushed::All if self.hub.poll_timeout(Instant::now()).is_some() => self.nudge(),
+            Flushed::All if self.hub.is_timed() => self.nudge_if_timed(),
             Flushed::All => {}
             Flushed::Blocked => self.nudge(),
             // What the server said before is still read, up to the end of the stream.
@@ -214,14 +247,29 @@ impl Line {
 
     fn poll_in_background(&self, listening: bool, timeout: Option<Duration>) -> PollFlags {
         let next = self.handle_timeouts().map(|at| at.saturating_duration_since(Instant::now()));
-        let timeout = self.deadlines.limit(timeout.into_iter().chain(next).min());
+        let timeout = timeout.into_iter().chain(next).min();
+        *lock(&self.background_sleep) = match timeout {
+            Some(timeout) => Sleep::until(timeout),
+            None => Sleep::Endless,
+        };
         let ready = self.background.wait_at(&self.socket, self.wanted(listening), timeout);
-        self.deadlines.wake_expired();
+        *lock(&self.background_sleep) = Sleep::Awake;
         ready
+    }
+
+    /// Wakes the background thread if it would sleep past the next timeout.
+    fn nudge_if_timed(&self) {
+        let next = self.hub.poll_timeout(Instant::now());
+        if next.is_some_and(|at| lock(&self.background_sleep).lasts_past(at)) {
+            self.nudge();
+        }
     }
 
     /// Does what is due. Returns when the next timeout is.
     fn handle_timeouts(&self) -> Option<Instant> {
+        if !self.hub.is_timed() {
+            return None;
+        }
         let now = Instant::now();
         let next = self.hub.poll_timeout(now)?;
         if next > now {

@@ -151,7 +151,7 @@ fn say_a_secret(hub: &Arc<Hub>) {
     let arguments = [("password", "hunter2")];
     let arguments = std::collections::BTreeMap::from(arguments);
     let request = Request::new("set_password").arguments(arguments);
-    let _pending = hub.execute(request.prepare().unwrap()).unwrap();
+    let _pending = hub.execute(request.prepare().unwrap(), None).unwrap();
     assert!(send(hub).contains("hunter2"));
     hear(hub, "{\"return\": \"hunter2\", \"id\": 1}");
 }

@@ -33,8 +33,8 @@ use std::task::{Poll, Waker};
 use std::time::Instant;
 
 use qmp_proto::{
-    CloseReason, CommandId, Config, Connection, Dialect, ExecuteError, Greeting, IoFailure, Phase,
-    Prepared, Raw, Refusal,
+    CloseReason, CommandId, Config, Connection, Dialect, Greeting, IoFailure, Phase, Prepared, Raw,
+    Refusal,
 };
 
 use self::slots::Slot;
@@ -76,7 +76,7 @@ use crate::shared::waiting::{Look, Moment, Wait};
 /// let (_, id) = sent(&hub);
 /// hub.receive(Received::Bytes(format!(r#"{{"return": {{}}, "id": {id}}}"#).as_bytes()));
 ///
-/// let mut pending = hub.execute(Request::of(&QueryName).prepare()?)?;
+/// let mut pending = hub.execute(Request::of(&QueryName).prepare()?, None)?;
 /// let (text, id) = sent(&hub);
 /// assert!(text.starts_with(r#"{"execute":"query-name","id":"#));
 /// assert!(pending.poll(Waker::noop()).is_pending());
@@ -93,6 +93,9 @@ pub struct Hub {
     blocked: AtomicBool,
     /// Whether a guest agent is spoken to.
     agent: bool,
+    /// Whether anything may be timed: with a guest agent, and once a command has had a deadline. Written under the
+    /// lock, read without.
+    timed: AtomicBool,
     tap: Option<Tap>,
 }
 
@@ -153,17 +156,28 @@ impl Hub {
         let nonce = RandomState::new().build_hasher().finish();
         let agent = config.dialect == Dialect::GuestAgent;
         let state = Mutex::new(State::new(config, nonce));
-        Arc::new(Self { state, blocked: AtomicBool::new(false), agent, tap })
+        let (blocked, timed) = (AtomicBool::new(false), AtomicBool::new(agent));
+        Arc::new(Self { state, blocked, agent, timed, tap })
     }
 
     /// Accepts a command. Call [`flush`](Self::flush) to send it.
     ///
+    /// At its deadline [`handle_timeout`](Self::handle_timeout) ends it. Without a deadline it ends by
+    /// [`Pending::give_up`] or by its reply.
+    ///
     /// # Errors
     ///
     /// As [`Connection::execute`].
-    pub fn execute(self: &Arc<Self>, prepared: Prepared<OwnedFd>) -> Result<Pending, Refusal> {
+    pub fn execute(
+        self: &Arc<Self>,
+        prepared: Prepared<OwnedFd>,
+        deadline: Option<Instant>,
+    ) -> Result<Pending, Refusal> {
         let mut state = self.lock();
-        let (id, alone) = state.accept(prepared)?;
+        let (id, alone) = state.accept(prepared, deadline)?;
+        if deadline.is_some() {
+            self.timed.store(true, Ordering::Relaxed);
+        }
         Ok(Pending::new(self.clone(), id, alone))
     }
 
@@ -179,7 +193,7 @@ impl Hub {
         matcher: Matcher,
     ) -> Result<PendingUntil, Refusal> {
         let mut state = self.lock();
-        let (id, alone) = state.accept(prepared)?;
+        let (id, alone) = state.accept(prepared, None)?;
         let watch = Arc::new(Watch::new(id, matcher));
         state.watches.push(watch.clone());
         Ok(PendingUntil::new(Pending::new(self.clone(), id, alone), watch))
@@ -203,10 +217,16 @@ impl Hub {
         self.agent && self.lock().connection.reads_first()
     }
 
-    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest, if anything is timed: a guest agent is asked
-    /// again for its session, and probed while it is silent. See [`Connection::poll_timeout`].
+    /// Whether anything may be timed. If not, there is no need to read the clock for
+    /// [`poll_timeout`](Self::poll_timeout).
+    pub fn is_timed(&self) -> bool {
+        self.timed.load(Ordering::Relaxed)
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout) at the latest: a command's deadline, or when a guest agent is
+    /// asked again for its session, or probed while it is silent. See [`Connection::poll_timeout`].
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.agent.then(|| self.lock().poll_timeout(now)).flatten()
+        self.is_timed().then(|| self.lock().poll_timeout(now)).flatten()
     }
 
     /// Does what is due: see [`Connection::handle_timeout`]. Call [`flush`](Self::flush) then.
@@ -344,7 +364,7 @@ impl Hub {
         id: CommandId,
         waker: &Waker,
         standing: &mut Standing,
-    ) -> Poll<Result<Raw, ExecuteError>> {
+    ) -> Poll<Result<Raw, Error>> {
         let waker = waker.clone();
         let mut state = self.lock();
         standing.begun = standing.begun || state.connection.has_begun(id);
@@ -373,7 +393,7 @@ impl Hub {
         // Withdrawing the last one may have made the connection idle.
         self.dispatch(state, None);
         match slot {
-            Some(Slot::Done(outcome)) => outcome.map_err(Error::from),
+            Some(Slot::Done(ended)) => ended,
             _ => outcome,
         }
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::task::{Poll, Waker, ready};
 
-use qmp_proto::{CommandId, Event, ExecuteError, Raw};
+use qmp_proto::{CommandId, Event, Raw};
 
 use crate::error::Error;
 use crate::shared::Hub;
@@ -57,7 +57,7 @@ impl Pending {
 
     /// How the command ended. Pending, it wakes the waker given last. Once it was ready it must
     /// not be polled again.
-    pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Raw, ExecuteError>> {
+    pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
         let outcome = ready!(self.hub.poll_reply(self.id, waker, &mut self.standing));
         self.done = true;
         Poll::Ready(outcome)

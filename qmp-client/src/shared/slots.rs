@@ -4,14 +4,16 @@ use std::collections::HashMap;
 use std::hash::{BuildHasherDefault, Hasher};
 use std::task::Waker;
 
-use qmp_proto::{CommandId, ExecuteError, Raw};
+use qmp_proto::{CommandId, Raw};
+
+use crate::error::Error;
 
 pub(super) type Slots = HashMap<CommandId, Slot, BuildHasherDefault<IdHasher>>;
 
 #[derive(Debug)]
 pub(super) enum Slot {
     Waiting(Option<Waker>),
-    Done(Result<Raw, ExecuteError>),
+    Done(Result<Raw, Error>),
 }
 
 /// Ids are numbers that we gave out ourselves, one after the other: nobody can choose them badly.

@@ -37,6 +37,8 @@ pub(super) struct State {
     pub(super) broken: Option<IoFailure>,
     /// The origin of the connection's moments.
     origin: Instant,
+    /// The command in flight had been sent whole before the last timeout was handled.
+    taken_whole: bool,
     /// Of a guest agent's connection.
     channel: Option<Box<Channel>>,
 }
@@ -106,6 +108,7 @@ impl State {
             turn: Turn::new(),
             broken: None,
             origin: Instant::now(),
+            taken_whole: false,
             channel: agent.then(Box::default),
         }
     }
@@ -118,6 +121,8 @@ impl State {
     }
 
     pub(super) fn handle_timeout(&mut self, now: Instant) {
+        let begun = self.connection.begun();
+        self.taken_whole = begun.is_some_and(|id| self.connection.is_sent(id));
         self.connection.handle_timeout(self.moment(now));
     }
 
@@ -151,10 +156,11 @@ impl State {
     pub(super) fn accept(
         &mut self,
         prepared: Prepared<OwnedFd>,
+        deadline: Option<Instant>,
     ) -> Result<(CommandId, bool), Refusal> {
         let alone = self.connection.is_idle();
         let name = self.channel.is_some().then(|| prepared.name().clone());
-        let id = self.connection.execute_prepared(prepared, None)?;
+        let id = self.connection.execute_prepared(prepared, deadline.map(|at| self.moment(at)))?;
         if let (Some(channel), Some(name)) = (&mut self.channel, name) {
             channel.accept(id, name);
         }
@@ -185,22 +191,33 @@ impl State {
         self.channel.as_ref().and_then(|channel| channel.why_it_waited(&self.connection))
     }
 
-    /// How a command ended that is not waited for any more. A guest agent that has taken nothing, or
-    /// has stopped to, may not be there at all.
+    /// How a command ended that is not waited for any more.
     pub(super) fn give_up(&mut self, id: CommandId) -> Result<Raw, Error> {
-        let connection = &mut self.connection;
-        let (syncing, whole) = (connection.phase() == Phase::Syncing, connection.is_sent(id));
-        match connection.cancel(id) {
-            Cancelled::NoReplyOwed => Ok(NoReply::Deadline.into()),
-            Cancelled::NeverSent(_) => Err(match self.why_it_waited() {
+        self.taken_whole = self.connection.is_sent(id);
+        let sent = match self.connection.cancel(id) {
+            Cancelled::NoReplyOwed => return Ok(NoReply::Deadline.into()),
+            Cancelled::NeverSent(_) => false,
+            Cancelled::ReplyDiscarded => true,
+            Cancelled::Unknown => return Err(Error::TimedOut { sent: true }),
+        };
+        Err(self.explained(ExecuteError::TimedOut { sent }))
+    }
+
+    /// Why a command failed. A guest agent that takes nothing, or stops to, may not run at all.
+    fn explained(&self, error: ExecuteError) -> Error {
+        let syncing = self.connection.phase() == Phase::Syncing;
+        match error {
+            ExecuteError::TimedOut { sent: false } => match self.why_it_waited() {
                 Some(why) => why,
                 None if syncing => Error::AgentSilent { sent: false },
-                None => Error::TimedOut { sent: false },
-            }),
-            Cancelled::ReplyDiscarded if self.channel.is_some() && !whole => {
-                Err(Error::AgentSilent { sent: true })
+                None => error.into(),
+            },
+            ExecuteError::TimedOut { sent: true }
+                if self.channel.is_some() && !self.taken_whole =>
+            {
+                Error::AgentSilent { sent: true }
             }
-            Cancelled::ReplyDiscarded | Cancelled::Unknown => Err(Error::TimedOut { sent: true }),
+            error => error.into(),
         }
     }
 
@@ -303,6 +320,7 @@ impl State {
         for watch in self.watches.iter().filter(|watch| watch.command == id) {
             watch.begin();
         }
+        let outcome = outcome.map_err(|error| self.explained(error));
         let slot = self.slots.get_mut(&id)?;
         match std::mem::replace(slot, Slot::Done(outcome)) {
             Slot::Waiting(waker) => waker,

@@ -35,7 +35,7 @@ pub(crate) fn ready() -> Arc<Hub> {
 
 /// A command that is accepted and not sent yet.
 pub(crate) fn execute(hub: &Arc<Hub>, name: &str) -> Pending {
-    hub.execute(command(name)).expect("an accepted command")
+    hub.execute(command(name), None).expect("an accepted command")
 }
 
 pub(crate) fn command(name: &str) -> Prepared<OwnedFd> {

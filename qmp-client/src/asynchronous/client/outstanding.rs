@@ -39,11 +39,11 @@ impl Outstanding for Pending {
     type Output = Raw;
 
     fn begin(hub: &Arc<Hub>, prepared: Self::Plan) -> Result<Self, Refusal> {
-        hub.execute(prepared)
+        hub.execute(prepared, None)
     }
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
-        self.poll(waker).map_err(Error::from)
+        self.poll(waker)
     }
 
     fn awaits_event(&self) -> bool {

@@ -51,7 +51,7 @@ fn ready() -> Arc<Hub> {
 
 fn shutdown(hub: &Arc<Hub>) -> Pending {
     let request = Request::new("guest-shutdown").no_reply();
-    hub.execute(request.prepare().unwrap()).unwrap()
+    hub.execute(request.prepare().unwrap(), None).unwrap()
 }
 
 fn ended(outcome: Result<Raw, impl std::fmt::Debug>) -> NoReply {
@@ -256,7 +256,7 @@ fn c23_no_reply_that_was_not_sent_whole_is_late() {
 #[test]
 fn c17_a_reply_that_came_just_before_the_deadline_counts() {
     let hub = testing::ready();
-    let pending = hub.execute(command("stop")).unwrap();
+    let pending = hub.execute(command("stop"), None).unwrap();
     send(&hub);
     hear(&hub, &reply(pending.id()));
     assert_eq!(pending.give_up(), Ok(Raw::from_static("{}")));

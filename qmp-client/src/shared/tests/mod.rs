@@ -100,9 +100,9 @@ fn c17_after_a_failure_to_send_what_came_before_is_still_read() {
     assert!(!hub.receive(Received::Eof));
     let reset = || CloseReason::Failed(IoFailure::Reset);
     assert!(matches!(first.poll(&waker), Poll::Ready(Ok(_))));
-    assert_eq!(second.poll(&waker), Poll::Ready(Err(ExecuteError::Unanswered(reset()))));
+    assert_eq!(second.poll(&waker), Poll::Ready(Err(Error::Unanswered(reset()))));
     for unsent in [&mut third, &mut fourth] {
-        assert_eq!(unsent.poll(&waker), Poll::Ready(Err(ExecuteError::NotSent(reset()))));
+        assert_eq!(unsent.poll(&waker), Poll::Ready(Err(Error::NotSent(reset()))));
     }
     assert_eq!(hub.closed().poll(&waker), Poll::Ready(reset()));
 }
@@ -127,7 +127,7 @@ fn c17_after_the_end_everything_says_so() {
     let (_, waker) = Wakes::new();
     hub.abort();
     assert!(hub.is_closed());
-    let refused = hub.execute(command("stop")).unwrap_err();
+    let refused = hub.execute(command("stop"), None).unwrap_err();
     assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
     let refused = hub.execute_until(command("stop"), Box::new(|_| true)).unwrap_err();
     assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
@@ -229,9 +229,9 @@ fn c19_close_ends_what_waits_and_keeps_what_is_in_flight() {
     assert!(queued.poll(&waker).is_pending());
     hub.close();
     assert_eq!(wakes.count(), 1);
-    let not_sent = ExecuteError::NotSent(CloseReason::Requested);
+    let not_sent = Error::NotSent(CloseReason::Requested);
     assert_eq!(queued.poll(&waker), Poll::Ready(Err(not_sent)));
-    assert_eq!(hub.execute(command("stop")).unwrap_err(), Refusal::Closing);
+    assert_eq!(hub.execute(command("stop"), None).unwrap_err(), Refusal::Closing);
     assert!(hub.closed().poll(&waker).is_pending());
     assert!(!hear(&hub, &reply(sent.id())), "that was the last reply");
     assert!(matches!(sent.poll(&waker), Poll::Ready(Ok(_))));
@@ -381,7 +381,7 @@ fn c22_the_hub_is_shown_without_what_goes_through_it() {
         Request::new("set_password").arguments(arguments).prepare().unwrap()
     };
     let events = hub.subscribe(EventLimits::default());
-    let pending = hub.execute(prepared()).unwrap();
+    let pending = hub.execute(prepared(), None).unwrap();
     let until = hub.execute_until(prepared(), Box::new(|_| true)).unwrap();
     assert_unseen(&hub);
     hear(&hub, &reply(handshake));
@@ -391,7 +391,7 @@ fn c22_the_hub_is_shown_without_what_goes_through_it() {
         false => Ok(bytes.len() / 2),
     });
     assert_eq!(flushed, Flushed::Blocked);
-    let behind = hub.execute(prepared()).unwrap();
+    let behind = hub.execute(prepared(), None).unwrap();
     assert_unseen(&hub);
     send(&hub);
     let id = pending.id();
@@ -414,8 +414,8 @@ fn c17_the_adapters_reason_to_end_is_told_to_all() {
     hub.abort_with(reason.clone());
     hub.abort();
     let Poll::Ready(Err(error)) = sent.poll(Waker::noop()) else { panic!("it is over") };
-    assert_eq!(error, ExecuteError::Unanswered(reason.clone()));
+    assert_eq!(error, Error::Unanswered(reason.clone()));
     let Poll::Ready(Err(error)) = waiting.poll(Waker::noop()) else { panic!("it is over") };
-    assert_eq!(error, ExecuteError::NotSent(reason.clone()));
+    assert_eq!(error, Error::NotSent(reason.clone()));
     assert_eq!(hub.inspect(|connection| connection.close_reason().cloned()), Some(reason));
 }

@@ -130,14 +130,14 @@ impl Served {
             let descriptor = self.connection.take_descriptor();
             request = descriptor.into_iter().fold(request, Request::descriptor);
         }
-        Ok(upstream.hub().execute(request.prepare()?)?)
+        Ok(upstream.hub().execute(request.prepare()?, None)?)
     }
 
     fn pass_replies(&mut self, waker: &Waker) {
         let mut waiting = Vec::new();
         for mut running in std::mem::take(&mut self.running) {
             let outcome = match running.pending.poll(waker) {
-                Poll::Ready(outcome) => outcome.map_err(Error::from),
+                Poll::Ready(outcome) => outcome,
                 Poll::Pending if !has_passed(running.deadline) => {
                     waiting.push(running);
                     continue;
