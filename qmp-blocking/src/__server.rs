@@ -4,18 +4,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use qmp_client::{Error, EventLimits, Hub};
+use qmp_client::{Error, EventLimits, SharedConnection};
 
 use crate::Client;
 
 pub use crate::client::deadline;
-pub use crate::io::notifier::{Nudge, poll};
+pub use crate::io::notifier::{Notifier, poll};
 pub use crate::lock::lock;
 
 /// What sharing a server needs of the server's client.
 pub trait Upstream {
     /// The state of its connection.
-    fn hub(&self) -> &Arc<Hub>;
+    fn shared(&self) -> &Arc<SharedConnection>;
 
     /// Sends what may be sent now.
     fn flush(&self);
@@ -35,12 +35,12 @@ pub trait Upstream {
 }
 
 impl Upstream for Client {
-    fn hub(&self) -> &Arc<Hub> {
-        &self.line().hub
+    fn shared(&self) -> &Arc<SharedConnection> {
+        &self.io().shared
     }
 
     fn flush(&self) {
-        self.line().flush();
+        self.io().flush();
     }
 
     fn command_timeout(&self) -> Option<Duration> {

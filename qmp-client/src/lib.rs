@@ -3,7 +3,7 @@
 //!
 //! An adapter (`qmp-blocking`, `qmp-smol`, `qmp-async-std`) is what programs use; this crate is for those who write one. It has
 //!
-//! - [`Hub`]: the protocol's state behind a lock, with a slot for each reply and wakers for those
+//! - [`SharedConnection`]: the protocol's state behind a lock, with a slot for each reply and wakers for those
 //!   who wait;
 //! - [`Subscription`]: one subscriber's bounded queue of events;
 //! - [`Address`]: where a monitor listens, in QEMU's own words;
@@ -47,7 +47,7 @@ pub use shared::event_waiter::Matcher;
 pub use shared::pending::{Pending, PendingUntil};
 pub use shared::subscription::{EventLimits, Lagged, Subscription};
 pub use shared::waiting::Wait;
-pub use shared::{Flushed, Hub, Received};
+pub use shared::{Flushed, Received, SharedConnection};
 
 /// What every adapter names as its own, beside its client.
 pub mod names {

@@ -7,7 +7,7 @@ use qmp_proto::{Config, Phase};
 use crate::address::Address;
 use crate::connect::error::ConnectError;
 use crate::recording::TapSource;
-use crate::shared::Hub;
+use crate::shared::SharedConnection;
 use crate::shared::subscription::EventLimits;
 use crate::shared::sync::Arc;
 
@@ -64,20 +64,21 @@ impl Options {
         ConnectError::NobodyCame { address, dialect, reason, evidence, waited: start.elapsed() }
     }
 
-    /// A hub for a connection that began at `start`, over a transport that carries descriptors or
+    /// A shared connection for a connection that began at `start`, over a transport that carries descriptors or
     /// does not.
-    pub fn hub(&self, descriptors: bool, start: Instant) -> Arc<Hub> {
+    pub fn shared(&self, descriptors: bool, start: Instant) -> Arc<SharedConnection> {
         let mut config = self.config.clone();
         config.descriptors = descriptors;
         let tap = self.recording.as_ref().map(|recording| recording.tap(&config, start));
-        Hub::with_tap(config, tap)
+        SharedConnection::with_tap(config, tap)
     }
 }
 
 /// Which step was not reached when the deadline passed, on a connection that began at `start`.
-pub fn not_ready(hub: &Hub, start: Instant) -> ConnectError {
+pub fn not_ready(shared: &SharedConnection, start: Instant) -> ConnectError {
     let waited = start.elapsed();
-    let (phase, evidence) = hub.inspect(|connection| (connection.phase(), connection.evidence()));
+    let (phase, evidence) =
+        shared.inspect(|connection| (connection.phase(), connection.evidence()));
     match phase {
         Phase::Greeting => ConnectError::NoGreeting { waited, evidence },
         Phase::Syncing => ConnectError::NoAgent { waited, evidence },

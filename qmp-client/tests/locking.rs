@@ -1,4 +1,4 @@
-//! The hub's races, with shuttle in the place of std's locks: it tries many orders in which the tasks
+//! The races of the shared connection, with shuttle in the place of std's locks: it tries many orders in which the tasks
 //! may run, and finds a wait that nothing ends.
 //!
 //! ```sh

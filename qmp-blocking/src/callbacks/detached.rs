@@ -3,27 +3,27 @@
 
 use std::sync::Arc;
 
-use crate::io::Line;
+use crate::io::ThreadIo;
 use crate::io::turns::Successor;
 
 /// The wait of a callback. Dropping it ends the wait.
 #[derive(Debug)]
 pub(crate) struct Unattended {
-    line: Arc<Line>,
+    io: Arc<ThreadIo>,
 }
 
-impl Line {
+impl ThreadIo {
     /// Begins the wait of a callback.
     pub(crate) fn attend(self: &Arc<Self>) -> Unattended {
         if self.turns.attend() == Successor::Background {
-            self.nudge();
+            self.notify();
         }
-        Unattended { line: self.clone() }
+        Unattended { io: self.clone() }
     }
 }
 
 impl Drop for Unattended {
     fn drop(&mut self) {
-        self.line.turns.unattend();
+        self.io.turns.unattend();
     }
 }

@@ -22,7 +22,7 @@ use std::task::{Poll, Waker, ready};
 use qmp_client::{Error, Subscription, Wait};
 use qmp_proto::{CloseReason, Event, Refusal};
 
-use crate::io::Line;
+use crate::io::ThreadIo;
 use crate::lock;
 
 pub use panics::OnPanic;
@@ -46,7 +46,7 @@ pub(crate) struct CallbackOptions {
 /// The callbacks of one connection.
 #[derive(Debug)]
 pub(crate) struct Callbacks {
-    line: Arc<Line>,
+    io: Arc<ThreadIo>,
     pool: Pool,
     on_panic: OnPanic,
     /// How many commands may be unfinished.
@@ -71,10 +71,10 @@ struct Unfinished {
 }
 
 impl Callbacks {
-    pub(crate) fn new(line: Arc<Line>, options: &CallbackOptions, most: usize) -> Arc<Self> {
+    pub(crate) fn new(io: Arc<ThreadIo>, options: &CallbackOptions, most: usize) -> Arc<Self> {
         let threads = || Pool::threads(options.threads.unwrap_or(THREADS));
         let pool = options.pool.clone().unwrap_or_else(threads);
-        Arc::new(Self { line, pool, on_panic: options.on_panic, most, state: Mutex::default() })
+        Arc::new(Self { io, pool, on_panic: options.on_panic, most, state: Mutex::default() })
     }
 
     /// Calls a function with each event of a subscription.
@@ -108,8 +108,8 @@ impl Callbacks {
         match self.on_panic {
             OnPanic::Abort => process::abort(),
             OnPanic::Close => {
-                self.line.hub.abort_with(CloseReason::CallbackPanicked(text));
-                self.line.finish();
+                self.io.shared.abort_with(CloseReason::CallbackPanicked(text));
+                self.io.finish();
             }
             OnPanic::Continue => {
                 #[cfg(feature = "tracing")]
@@ -154,7 +154,7 @@ impl Idle {
         if panics::is_inside() {
             return Err(Error::InsideCallback);
         }
-        let replies = callbacks.line.hub.idle();
+        let replies = callbacks.io.shared.idle();
         let mut state = lock(&callbacks.state);
         state.waits_begun += 1;
         let number = state.waits_begun;

@@ -124,7 +124,7 @@ impl Registered {
         subscription: Subscription,
         on_event: OnEvent,
     ) -> Arc<Self> {
-        let unattended = callbacks.line.attend();
+        let unattended = callbacks.io.attend();
         let state = State {
             active: Some(Active { subscription, callbacks, _unattended: unattended }),
             on_event: Some(on_event),

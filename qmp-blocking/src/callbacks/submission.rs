@@ -40,9 +40,9 @@ impl Callbacks {
     ) -> Result<(), Error> {
         self.pool.start();
         let unfinished = self.begin()?;
-        let pending = self.line.begin(prepared, deadline)?;
+        let pending = self.io.begin(prepared, deadline)?;
         let submission = Arc::new(Submission { active: Mutex::new(None) });
-        let unattended = self.line.attend();
+        let unattended = self.io.attend();
         *lock(&submission.active) = Some(Active { pending, callback, unfinished, unattended });
         submission.look();
         Ok(())

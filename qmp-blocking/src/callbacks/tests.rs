@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::*;
 
-use qmp_client::{EventLimits, Hub};
+use qmp_client::{EventLimits, SharedConnection};
 use qmp_proto::Config;
 
 use crate::io::turns::{Look, Successor};
@@ -15,9 +15,9 @@ const LONG: Duration = Duration::from_secs(10);
 /// Callbacks of a connection that owes no replies: it has ended.
 fn callbacks() -> Arc<Callbacks> {
     let (socket, _) = UnixStream::pair().unwrap();
-    let line = Line::new(Hub::new(Config::default()), socket.into()).unwrap();
-    line.hub.abort();
-    Callbacks::new(Arc::new(line), &CallbackOptions::default(), 8)
+    let io = ThreadIo::new(SharedConnection::new(Config::default()), socket.into()).unwrap();
+    io.shared.abort();
+    Callbacks::new(Arc::new(io), &CallbackOptions::default(), 8)
 }
 
 /// A client without callbacks would keep the waker of every thread that ever waited.
@@ -50,13 +50,14 @@ fn a_wait_that_is_given_up_leaves_no_waker() {
 #[test]
 fn c14_the_background_thread_has_no_patience_while_a_callback_is_registered() {
     let (socket, _server) = UnixStream::pair().unwrap();
-    let line = Arc::new(Line::new(Hub::new(Config::default()), socket.into()).unwrap());
-    let callbacks = Callbacks::new(line.clone(), &CallbackOptions::default(), 8);
-    let buffer = line.turns.take_or_park().unwrap();
-    assert_eq!(line.turns.leave(Some(buffer)), Successor::Found);
-    let look = || line.turns.look(0).0;
+    let io =
+        Arc::new(ThreadIo::new(SharedConnection::new(Config::default()), socket.into()).unwrap());
+    let callbacks = Callbacks::new(io.clone(), &CallbackOptions::default(), 8);
+    let buffer = io.turns.take_or_park().unwrap();
+    assert_eq!(io.turns.leave(Some(buffer)), Successor::Found);
+    let look = || io.turns.look(0).0;
     assert_eq!(look(), Look::Changed(1));
-    let register = || callbacks.register(line.hub.subscribe(EventLimits::default()), drop);
+    let register = || callbacks.register(io.shared.subscribe(EventLimits::default()), drop);
     let [first, second] = [register(), register()];
     assert_eq!(look(), Look::Idle);
     drop(first);
@@ -65,7 +66,7 @@ fn c14_the_background_thread_has_no_patience_while_a_callback_is_registered() {
     assert_eq!(look(), Look::Changed(1));
     // The end of the connection ends the wait, though the guard is kept.
     let ended = register();
-    line.hub.abort();
+    io.shared.abort();
     let start = Instant::now();
     while look() != Look::Changed(1) {
         assert!(start.elapsed() < LONG, "the wait does not end");

@@ -23,7 +23,7 @@ use crate::client::events::Events;
 use crate::client::listener::Listener;
 use crate::client::{Check, Client};
 use crate::io::background;
-use crate::io::{Line, Progress};
+use crate::io::{Progress, ThreadIo};
 
 /// The options of a connection. [`connect`](crate::connect) and its kin take the defaults.
 ///
@@ -136,7 +136,7 @@ impl Builder {
         address: impl TryInto<Address, Error: Into<ConnectError>>,
     ) -> Result<(Client, Events), ConnectError> {
         let address = address.try_into().map_err(Into::into)?;
-        self.connect_by(address, open, |line| self.events(line))
+        self.connect_by(address, open, |io| self.events(io))
     }
 
     /// As [`connect`](Self::connect). A program that connects by this alone is spared all other kinds
@@ -159,7 +159,7 @@ impl Builder {
         &self,
         address: Address,
         open: impl Fn(&Address, Instant) -> Result<Opened, ConnectError>,
-        attach: impl Fn(&Arc<Line>) -> T,
+        attach: impl Fn(&Arc<ThreadIo>) -> T,
     ) -> Result<(Client, T), ConnectError> {
         let mut connecting = Connecting::to(address.clone(), &self.options, Instant::now());
         loop {
@@ -205,7 +205,7 @@ impl Builder {
         &self,
         stream: impl Into<OwnedFd>,
     ) -> Result<(Client, Events), ConnectError> {
-        self.begin_once(direct(stream.into())?, Instant::now(), |line| self.events(line))
+        self.begin_once(direct(stream.into())?, Instant::now(), |io| self.events(io))
     }
 
     /// Takes any pair of streams: pipes, a serial port, a program's standard streams.
@@ -240,7 +240,7 @@ impl Builder {
         writer: impl Write + Send + 'static,
     ) -> Result<(Client, Events), ConnectError> {
         let opened = bridge::socket_for(reader, writer)?;
-        self.begin_once(opened, Instant::now(), |line| self.events(line))
+        self.begin_once(opened, Instant::now(), |io| self.events(io))
     }
 
     /// Listens for QEMU, which connects to us: at a Unix socket, an abstract name or a TCP port, of
@@ -295,7 +295,7 @@ impl Builder {
         let start = Instant::now();
         let (socket, child) = spawn::spawn(command)?;
         let mut connecting = Connecting::with_child(&self.options, start, child.id());
-        match self.begin(Opened::direct(socket), &mut connecting, |line| self.events(line)) {
+        match self.begin(Opened::direct(socket), &mut connecting, |io| self.events(io)) {
             Ok((client, events)) => {
                 spawn::started(&child);
                 Ok((client, events, child))
@@ -309,7 +309,7 @@ impl Builder {
         &self,
         opened: Opened,
         start: Instant,
-        attach: impl Fn(&Arc<Line>) -> T,
+        attach: impl Fn(&Arc<ThreadIo>) -> T,
     ) -> Result<(Client, T), ConnectError> {
         self.begin(opened, &mut Connecting::once(&self.options, start), attach)
     }
@@ -319,34 +319,38 @@ impl Builder {
         &self,
         opened: Opened,
         connecting: &mut Connecting,
-        attach: impl Fn(&Arc<Line>) -> T,
+        attach: impl Fn(&Arc<ThreadIo>) -> T,
     ) -> Result<(Client, T), ConnectError> {
-        let hub = self.options.hub(opened.descriptors, connecting.start());
-        let line = Arc::new(Line::new(hub, opened)?);
-        let attached = attach(&line);
-        Ok((self.client(line, connecting)?, attached))
+        let shared = self.options.shared(opened.descriptors, connecting.start());
+        let io = Arc::new(ThreadIo::new(shared, opened)?);
+        let attached = attach(&io);
+        Ok((self.client(io, connecting)?, attached))
     }
 
-    fn events(&self, line: &Arc<Line>) -> Events {
-        Events::new(line.hub.subscribe(self.options.event_limits), line)
+    fn events(&self, io: &Arc<ThreadIo>) -> Events {
+        Events::new(io.shared.subscribe(self.options.event_limits), io)
     }
 
-    fn client(&self, line: Arc<Line>, connecting: &mut Connecting) -> Result<Client, ConnectError> {
-        let ready = negotiate(&line, connecting.handshake(line.hub.clone()));
-        let greeting = ready.inspect_err(|_| line.finish())?;
-        background::start(line.clone()).inspect_err(|_| line.finish())?;
+    fn client(
+        &self,
+        io: Arc<ThreadIo>,
+        connecting: &mut Connecting,
+    ) -> Result<Client, ConnectError> {
+        let ready = negotiate(&io, connecting.handshake(io.shared.clone()));
+        let greeting = ready.inspect_err(|_| io.finish())?;
+        background::start(io.clone()).inspect_err(|_| io.finish())?;
         let most = self.options.config.max_queued;
-        let callbacks = Callbacks::new(line.clone(), &self.callbacks, most);
-        Ok(Client::new(line, greeting, &self.options, callbacks, self.refuse_unknown))
+        let callbacks = Callbacks::new(io.clone(), &self.callbacks, most);
+        Ok(Client::new(io, greeting, &self.options, callbacks, self.refuse_unknown))
     }
 }
 
-fn negotiate(line: &Line, mut handshake: Handshake<'_>) -> Result<Greeting, ConnectError> {
+fn negotiate(io: &ThreadIo, mut handshake: Handshake<'_>) -> Result<Greeting, ConnectError> {
     // To a guest agent we speak first.
-    line.flush();
+    io.flush();
     loop {
         let look_at = handshake.look_at();
-        let polled = line.wait(Some(look_at), |waker| match handshake.poll(waker) {
+        let polled = io.wait(Some(look_at), |waker| match handshake.poll(waker) {
             Poll::Ready(ready) => Progress::Done(Some(ready)),
             Poll::Pending if handshake.look_at() != look_at => Progress::Done(None),
             Poll::Pending => Progress::Reads,

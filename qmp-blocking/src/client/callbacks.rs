@@ -73,7 +73,7 @@ impl Client {
         name: Option<String>,
         callback: impl FnMut(Event) + Send + 'static,
     ) -> Registration {
-        let subscription = self.line().hub.subscribe_to(self.handle.limits, name);
+        let subscription = self.io().shared.subscribe_to(self.handle.limits, name);
         self.handle.callbacks.register(subscription, callback)
     }
 

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use qmp_client::{Lagged, Subscription};
 use qmp_proto::Event;
 
-use crate::io::{Line, Progress};
+use crate::io::{Progress, ThreadIo};
 
 /// All events since the subscription, in order; it ends with the connection.
 ///
@@ -43,12 +43,12 @@ use crate::io::{Line, Progress};
 pub struct Events {
     subscription: Subscription,
     /// Not kept alive from here: where it is gone, what is queued is all there is.
-    line: Weak<Line>,
+    io: Weak<ThreadIo>,
 }
 
 impl Events {
-    pub(crate) fn new(subscription: Subscription, line: &Arc<Line>) -> Self {
-        Self { subscription, line: Arc::downgrade(line) }
+    pub(crate) fn new(subscription: Subscription, io: &Arc<ThreadIo>) -> Self {
+        Self { subscription, io: Arc::downgrade(io) }
     }
 
     /// The next event if it comes within `timeout`; `None` if not, or if there will be none.
@@ -64,8 +64,8 @@ impl Events {
         if let Poll::Ready(next) = poll(Waker::noop()) {
             return next;
         }
-        match self.line.upgrade() {
-            Some(line) => line.wait(deadline, |waker| Progress::by_socket(poll(waker))).flatten(),
+        match self.io.upgrade() {
+            Some(io) => io.wait(deadline, |waker| Progress::by_socket(poll(waker))).flatten(),
             None => match poll(Waker::noop()) {
                 Poll::Ready(next) => next,
                 Poll::Pending => None,

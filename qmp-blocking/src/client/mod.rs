@@ -27,7 +27,7 @@ pub(crate) use self::offered::Check;
 use self::offered::Offered;
 use crate::callbacks::{Callbacks, Idle};
 use crate::client::events::Events;
-use crate::io::{Line, Progress};
+use crate::io::{Progress, ThreadIo};
 
 pub use self::pending::Pending;
 pub use self::weak::WeakClient;
@@ -67,7 +67,7 @@ pub struct Client {
 /// What the clones share. Its end is the connection's.
 #[derive(Debug)]
 struct Handle {
-    line: Arc<Line>,
+    io: Arc<ThreadIo>,
     greeting: Greeting,
     limits: EventLimits,
     callbacks: Arc<Callbacks>,
@@ -79,22 +79,22 @@ struct Handle {
 impl Drop for Handle {
     fn drop(&mut self) {
         // What was accepted before goes out as if it had been sent at once.
-        self.line.send_put_off();
-        self.line.hub.abort();
-        self.line.finish();
+        self.io.send_put_off();
+        self.io.shared.abort();
+        self.io.finish();
     }
 }
 
 impl Client {
     pub(crate) fn new(
-        line: Arc<Line>,
+        io: Arc<ThreadIo>,
         greeting: Greeting,
         options: &Options,
         callbacks: Arc<Callbacks>,
         refuse_unknown: Option<Check>,
     ) -> Self {
         let (limits, offered) = (options.event_limits, Offered::default());
-        let handle = Handle { line, greeting, limits, callbacks, offered, refuse_unknown };
+        let handle = Handle { io, greeting, limits, callbacks, offered, refuse_unknown };
         Self { handle: Arc::new(handle), timeout: options.command_timeout }
     }
 
@@ -175,9 +175,9 @@ impl Client {
         self.check_offered(C::NAME)?;
         let prepared = Request::of(command).prepare()?;
         let deadline = deadline(self.timeout);
-        let mut pending = self.line().hub.execute_until(prepared, Box::new(matches))?;
-        self.line().flush();
-        match self.line().wait(deadline, |waker| {
+        let mut pending = self.io().shared.execute_until(prepared, Box::new(matches))?;
+        self.io().flush();
+        match self.io().wait(deadline, |waker| {
             let poll = pending.poll(waker);
             Progress::new(poll, pending.has_begun())
         }) {
@@ -187,7 +187,7 @@ impl Client {
             }
             None => {
                 let error = pending.give_up();
-                self.line().flush();
+                self.io().flush();
                 Err(error)
             }
         }
@@ -235,7 +235,7 @@ impl Client {
 
     /// All events from now on, with a queue of another size.
     pub fn events_with(&self, limits: EventLimits) -> Events {
-        Events::new(self.line().hub.subscribe(limits), self.line())
+        Events::new(self.io().shared.subscribe(limits), self.io())
     }
 
     /// Waits until no command waits for its turn and no reply is owed, those to commands that
@@ -252,7 +252,7 @@ impl Client {
         let mut idle = Idle::new(&self.handle.callbacks)?;
         // Another thread that gives up a command may make it idle.
         let poll = |waker: &Waker| Progress::new(idle.poll(waker), false);
-        self.line().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)
+        self.io().wait(deadline(timeout.into()), poll).ok_or(Error::StillBusy)
     }
 
     /// What the server said first: its version and its capabilities. That of a guest agent, which says
@@ -274,7 +274,7 @@ impl Client {
 
     /// How the connection ended; `None` while it lives.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.line().hub.inspect(|connection| connection.close_reason().cloned())
+        self.io().shared.inspect(|connection| connection.close_reason().cloned())
     }
 
     /// Closes the connection in an orderly way, for all clones: new commands are refused, those
@@ -285,26 +285,26 @@ impl Client {
     ///
     /// [`Error::StillBusy`] where replies were still owed then. The connection is closed either way.
     pub fn close(&self, timeout: Duration) -> Result<(), Error> {
-        let line = self.line();
-        line.send_put_off();
-        line.hub.close();
+        let io = self.io();
+        io.send_put_off();
+        io.shared.close();
         let closed = self.wait_closed(deadline(Some(timeout)));
-        line.hub.abort();
-        line.finish();
+        io.shared.abort();
+        io.finish();
         closed.map(|_| ()).ok_or(Error::StillBusy)
     }
 
     fn wait_closed(&self, deadline: Option<Instant>) -> Option<CloseReason> {
-        let mut closed = self.line().hub.closed();
+        let mut closed = self.io().shared.closed();
         let poll = |waker: &Waker| Progress::by_socket(closed.poll(waker));
-        self.line().wait(deadline, poll)
+        self.io().wait(deadline, poll)
     }
 
     fn run(&self, prepared: Prepared<OwnedFd>) -> Result<Raw, Error> {
         let deadline = deadline(self.timeout);
-        let pending = self.line().hub.execute(prepared, None)?;
-        self.line().flush();
-        self.line().wait_for(pending, deadline)
+        let pending = self.io().shared.execute(prepared, None)?;
+        self.io().flush();
+        self.io().wait_for(pending, deadline)
     }
 
     /// How much a subscriber's queue holds.
@@ -317,8 +317,8 @@ impl Client {
         self.timeout
     }
 
-    pub(crate) fn line(&self) -> &Arc<Line> {
-        &self.handle.line
+    pub(crate) fn io(&self) -> &Arc<ThreadIo> {
+        &self.handle.io
     }
 }
 

@@ -86,7 +86,7 @@ impl Client {
             return Ok(names);
         }
         let asking = Asking(offered);
-        let names = match self.line().hub.inspect(|connection| connection.dialect()) {
+        let names = match self.io().shared.inspect(|connection| connection.dialect()) {
             Dialect::GuestAgent => {
                 let info = GuestInfo::decode(self.run(Request::of(&GuestInfo).prepare()?)?)?;
                 // Who set up the guest may have switched some off.

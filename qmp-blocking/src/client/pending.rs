@@ -34,7 +34,7 @@ struct Sending(Client);
 
 impl Drop for Sending {
     fn drop(&mut self) {
-        self.0.line().flush();
+        self.0.io().flush();
     }
 }
 
@@ -100,7 +100,7 @@ impl Client {
     ) -> Result<Pending<T>, Error> {
         self.check_offered(request.name())?;
         let deadline = deadline(self.timeout);
-        let command = Started::Outstanding(self.line().begin(request.prepare()?, None)?);
+        let command = Started::Outstanding(self.io().begin(request.prepare()?, None)?);
         Ok(Pending { command, deadline, decode, client: Sending(self.clone()) })
     }
 }
@@ -112,10 +112,10 @@ impl<T> Pending<T> {
     ///
     /// As [`Client::execute`].
     pub fn wait(self) -> Result<T, Error> {
-        let line = self.client.0.line();
-        line.send_put_off();
+        let io = self.client.0.io();
+        io.send_put_off();
         let outcome = match self.command {
-            Started::Outstanding(pending) => line.wait_for(pending, self.deadline),
+            Started::Outstanding(pending) => io.wait_for(pending, self.deadline),
             Started::Finished(outcome) => outcome,
         };
         Ok((self.decode)(outcome?)?)
@@ -123,7 +123,7 @@ impl<T> Pending<T> {
 
     /// Whether [`wait`](Self::wait) would return at once.
     pub fn is_finished(&mut self) -> bool {
-        self.client.0.line().send_put_off();
+        self.client.0.io().send_put_off();
         let Started::Outstanding(pending) = &mut self.command else { return true };
         match pending.poll(Waker::noop()) {
             Poll::Ready(outcome) => {

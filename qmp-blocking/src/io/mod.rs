@@ -1,4 +1,4 @@
-//! One connection: the hub that callers share, and the socket behind it.
+//! One connection: the connection that callers share, and the socket behind it.
 //!
 //! This file waits, reads and sends. `turns` decides which thread reads, `background` is the thread that reads while no
 //! caller waits, and `notifier` wakes a thread that waits at a socket.
@@ -17,12 +17,12 @@ use std::time::{Duration, Instant};
 
 use qmp_client::connect::Opened;
 use qmp_client::connect::bridge::StreamError;
-use qmp_client::{Error, Flushed, Hub, Pending, Received, descriptors};
+use qmp_client::{Error, Flushed, Pending, Received, SharedConnection, descriptors};
 use qmp_proto::{Prepared, Raw, Refusal};
 use rustix::event::{PollFd, PollFlags};
 use rustix::net::{RecvFlags, Shutdown, sockopt};
 
-use crate::io::notifier::{Nudge, poll};
+use crate::io::notifier::{Notifier, poll};
 use crate::io::turns::{ReadBuffer, Successor, Turns};
 use crate::lock;
 
@@ -57,13 +57,13 @@ impl<T> Progress<T> {
 
 /// A connection, shared by its callers and its background thread.
 #[derive(Debug)]
-pub(crate) struct Line {
-    pub(crate) hub: Arc<Hub>,
+pub(crate) struct ThreadIo {
+    pub(crate) shared: Arc<SharedConnection>,
     pub(crate) turns: Turns,
     socket: OwnedFd,
     stream_error: StreamError,
     /// Wakes the background thread.
-    background: Nudge,
+    background: Notifier,
     background_sleep: Mutex<Sleep>,
 }
 
@@ -89,16 +89,16 @@ impl Sleep {
     }
 }
 
-impl Line {
+impl ThreadIo {
     /// A line over a connected stream socket in blocking mode.
-    pub(crate) fn new(hub: Arc<Hub>, opened: Opened) -> io::Result<Self> {
+    pub(crate) fn new(shared: Arc<SharedConnection>, opened: Opened) -> io::Result<Self> {
         let Opened { socket, error: stream_error, .. } = opened;
         Ok(Self {
-            hub,
+            shared,
             turns: Turns::new(),
             socket,
             stream_error,
-            background: Nudge::new()?,
+            background: Notifier::new()?,
             background_sleep: Mutex::new(Sleep::Awake),
         })
     }
@@ -170,11 +170,11 @@ impl Line {
         deadline: Option<Instant>,
     ) -> Result<Pending, Refusal> {
         let passes = prepared.is_out_of_band();
-        let pending = self.hub.execute(prepared, deadline)?;
+        let pending = self.shared.execute(prepared, deadline)?;
         if passes || pending.was_alone() {
             self.flush();
         } else if self.turns.put_off() == Successor::Background {
-            self.nudge();
+            self.notify();
         }
         Ok(pending)
     }
@@ -189,7 +189,7 @@ impl Line {
     /// Sends what can be sent now. What does not fit is the next reader's to send, or the background
     /// thread's.
     pub(crate) fn flush(&self) {
-        if self.hub.reads_first() {
+        if self.shared.reads_first() {
             // A thread that reads finds what is there itself.
             let mut visit = Visit::new(self, self.turns.take_if_free());
             if let Some(buffer) = &mut visit.buffer {
@@ -201,10 +201,10 @@ impl Line {
 
     /// Reads what a guest agent sent unasked, which is dropped, before a command goes out.
     fn drop_what_came(&self, buffer: &mut ReadBuffer) {
-        while self.hub.reads_first() {
+        while self.shared.reads_first() {
             match rustix::net::recv(&self.socket, &mut *buffer.bytes, RecvFlags::DONTWAIT) {
                 Ok((length, _)) if length > 0 => {
-                    self.hub.receive(Received::Bytes(&buffer.bytes[..length]));
+                    self.shared.receive(Received::Bytes(&buffer.bytes[..length]));
                 }
                 // The next read finds the same.
                 _ => return,
@@ -215,10 +215,10 @@ impl Line {
     fn send(&self) {
         self.turns.sends();
         let socket = self.socket.as_fd();
-        match self.hub.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
-            Flushed::All if self.hub.is_timed() => self.nudge_if_timed(),
+        match self.shared.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
+            Flushed::All if self.shared.is_timed() => self.notify_if_timed(),
             Flushed::All => {}
-            Flushed::Blocked => self.nudge(),
+            Flushed::Blocked => self.notify(),
             // What the server said before is still read, up to the end of the stream.
             Flushed::Failed => self.shut_down(),
         }
@@ -228,7 +228,7 @@ impl Line {
     /// learns it.
     pub(crate) fn finish(&self) {
         self.shut_down();
-        self.nudge();
+        self.notify();
     }
 
     /// For the background thread: waits for a nudge, and sends what had found no room.
@@ -258,26 +258,26 @@ impl Line {
     }
 
     /// Wakes the background thread if it would sleep past the next timeout.
-    fn nudge_if_timed(&self) {
-        let next = self.hub.poll_timeout(Instant::now());
+    fn notify_if_timed(&self) {
+        let next = self.shared.poll_timeout(Instant::now());
         if next.is_some_and(|at| lock(&self.background_sleep).lasts_past(at)) {
-            self.nudge();
+            self.notify();
         }
     }
 
     /// Does what is due. Returns when the next timeout is.
     fn handle_timeouts(&self) -> Option<Instant> {
-        if !self.hub.is_timed() {
+        if !self.shared.is_timed() {
             return None;
         }
         let now = Instant::now();
-        let next = self.hub.poll_timeout(now)?;
+        let next = self.shared.poll_timeout(now)?;
         if next > now {
             return Some(next);
         }
-        self.hub.handle_timeout(now);
+        self.shared.handle_timeout(now);
         self.flush();
-        self.hub.poll_timeout(now)
+        self.shared.poll_timeout(now)
     }
 
     /// Reads once, or until the deadline; sends too if bytes wait for room.
@@ -285,7 +285,7 @@ impl Line {
         let deadline = deadline.into_iter().chain(self.handle_timeouts()).min();
         let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
         // Some systems refuse to limit the wait at a socket whose peer is gone.
-        if self.hub.is_blocked() || self.limit_wait(buffer, left).is_err() {
+        if self.shared.is_blocked() || self.limit_wait(buffer, left).is_err() {
             let mut polled = [PollFd::new(&self.socket, self.wanted(true))];
             poll(&mut polled, left);
             let ready = polled[0].revents();
@@ -297,7 +297,7 @@ impl Line {
     fn wanted(&self, reading: bool) -> PollFlags {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, reading);
-        wanted.set(PollFlags::OUT, self.hub.is_blocked());
+        wanted.set(PollFlags::OUT, self.shared.is_blocked());
         wanted
     }
 
@@ -322,7 +322,7 @@ impl Line {
                 self.receive(error.as_ref().map_or(Received::Eof, Received::from));
             }
             Ok((length, _)) => {
-                let open = self.hub.receive(Received::Bytes(&buffer.bytes[..length]));
+                let open = self.shared.receive(Received::Bytes(&buffer.bytes[..length]));
                 self.drop_what_came(buffer);
                 self.go_on(open);
                 buffer.fit(length);
@@ -335,7 +335,7 @@ impl Line {
     }
 
     fn receive(&self, received: Received<'_>) {
-        self.go_on(self.hub.receive(received));
+        self.go_on(self.shared.receive(received));
     }
 
     /// A reply may have made room for more commands, and anything may have ended the connection.
@@ -369,14 +369,14 @@ impl Line {
     }
 
     /// Wakes the background thread: it looks at everything once more.
-    pub(crate) fn nudge(&self) {
-        self.background.nudge();
+    pub(crate) fn notify(&self) {
+        self.background.notify();
     }
 }
 
-/// A thread's stay in [`Line::wait`]. However it leaves, somebody else goes on.
+/// A thread's stay in [`ThreadIo::wait`]. However it leaves, somebody else goes on.
 struct Visit<'a> {
-    line: &'a Line,
+    io: &'a ThreadIo,
     buffer: Option<ReadBuffer>,
     parked: bool,
     /// It waits without reading, and counts on the background thread.
@@ -384,15 +384,15 @@ struct Visit<'a> {
 }
 
 impl<'a> Visit<'a> {
-    fn new(line: &'a Line, buffer: Option<ReadBuffer>) -> Self {
-        Self { line, buffer, parked: false, unattended: false }
+    fn new(io: &'a ThreadIo, buffer: Option<ReadBuffer>) -> Self {
+        Self { io, buffer, parked: false, unattended: false }
     }
 
     /// Begins or ends an unattended wait.
     fn leave_to_background(&mut self, unattended: bool) {
         match (self.unattended, unattended) {
-            (false, true) if self.line.turns.attend() == Successor::Background => self.line.nudge(),
-            (true, false) => self.line.turns.unattend(),
+            (false, true) if self.io.turns.attend() == Successor::Background => self.io.notify(),
+            (true, false) => self.io.turns.unattend(),
             _ => {}
         }
         self.unattended = unattended;
@@ -405,8 +405,8 @@ impl Drop for Visit<'_> {
         if self.buffer.is_none() && !self.parked {
             return;
         }
-        if self.line.turns.leave(self.buffer.take()) == Successor::Background {
-            self.line.nudge();
+        if self.io.turns.leave(self.buffer.take()) == Successor::Background {
+            self.io.notify();
         }
     }
 }

@@ -7,19 +7,19 @@ use qmp_proto::Config;
 const LONG: Duration = Duration::from_secs(20);
 
 /// A line to a server that says nothing.
-fn silent() -> (Line, UnixStream) {
+fn silent() -> (ThreadIo, UnixStream) {
     let (ours, servers) = UnixStream::pair().unwrap();
-    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
+    (ThreadIo::new(SharedConnection::new(Config::default()), ours.into()).unwrap(), servers)
 }
 
 /// What a thread waits for may be handed over by the reader before it, which then leaves. To read
 /// then would be to wait for something that has come already.
 #[test]
 fn c17_who_takes_the_turn_looks_again_before_it_reads() {
-    let (line, _server) = silent();
+    let (io, _server) = silent();
     let start = Instant::now();
     let mut looks = 0;
-    let found = line.wait(Some(start + LONG), |_| {
+    let found = io.wait(Some(start + LONG), |_| {
         looks += 1;
         if looks < 2 { Progress::Reads } else { Progress::Done(()) }
     });
@@ -29,10 +29,10 @@ fn c17_who_takes_the_turn_looks_again_before_it_reads() {
 
 #[test]
 fn a_wait_ends_at_its_deadline() {
-    let (line, _server) = silent();
+    let (io, _server) = silent();
     let found: Option<()> =
-        line.wait(Some(Instant::now() + Duration::from_millis(5)), |_| Progress::Reads);
+        io.wait(Some(Instant::now() + Duration::from_millis(5)), |_| Progress::Reads);
     assert!(found.is_none());
     // The turn was given back.
-    assert!(line.turns.take_or_park().is_some());
+    assert!(io.turns.take_or_park().is_some());
 }

@@ -15,7 +15,7 @@ use super::redial::Redial;
 use crate::address::Address;
 use crate::connect::error::ConnectError;
 use crate::options::{self, Options};
-use crate::shared::Hub;
+use crate::shared::SharedConnection;
 use crate::shared::sync::Arc;
 
 /// The way to a server that is ready for commands, with the deadline for all of it.
@@ -143,9 +143,9 @@ impl Connecting {
     }
 
     /// The wait for the connection that was opened last, or that existed, to be ready.
-    pub fn handshake(&mut self, hub: Arc<Hub>) -> Handshake<'_> {
+    pub fn handshake(&mut self, shared: Arc<SharedConnection>) -> Handshake<'_> {
         let redial = self.redial.take();
-        Handshake::new(self, hub, redial)
+        Handshake::new(self, shared, redial)
     }
 
     /// After a connection that did not become ready: how long to pause before the next one. The pauses
@@ -192,12 +192,12 @@ impl Connecting {
 
     /// Why a connection is not ready at the deadline. If the connection is younger than one second, returns the
     /// earlier error.
-    pub(super) fn late(&self, hub: &Hub, age: Duration) -> ConnectError {
+    pub(super) fn late(&self, shared: &SharedConnection, age: Duration) -> ConnectError {
         match self.earlier() {
             // Its greeting is the last step that was reached.
             Some(silent @ ConnectError::NoCapabilities { .. }) => silent,
             Some(ended) if age < SILENCE => ended,
-            _ => options::not_ready(hub, self.start),
+            _ => options::not_ready(shared, self.start),
         }
     }
 

@@ -11,7 +11,7 @@ use super::Connecting;
 use super::redial::Redial;
 use crate::connect::error::ConnectError;
 use crate::options;
-use crate::shared::Hub;
+use crate::shared::SharedConnection;
 use crate::shared::sync::Arc;
 use crate::shared::waiting::Wait;
 
@@ -37,7 +37,7 @@ const WAKE_UPS: u32 = 2;
 /// backlog, and are found closed when this one ends.
 pub struct Handshake<'a> {
     connecting: &'a Connecting,
-    hub: Arc<Hub>,
+    shared: Arc<SharedConnection>,
     ready: Wait<Result<Option<Greeting>, CloseReason>>,
     opened: Instant,
     redial: Option<Redial>,
@@ -51,11 +51,15 @@ pub struct Handshake<'a> {
 }
 
 impl<'a> Handshake<'a> {
-    pub(super) fn new(connecting: &'a Connecting, hub: Arc<Hub>, redial: Option<Redial>) -> Self {
+    pub(super) fn new(
+        connecting: &'a Connecting,
+        shared: Arc<SharedConnection>,
+        redial: Option<Redial>,
+    ) -> Self {
         Self {
             connecting,
-            ready: hub.ready(),
-            hub,
+            ready: shared.ready(),
+            shared,
             opened: Instant::now(),
             redial,
             silent_since: None,
@@ -74,7 +78,7 @@ impl<'a> Handshake<'a> {
     pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Option<Greeting>, ConnectError>> {
         match self.ready.poll(waker) {
             Poll::Ready(ready) => Poll::Ready(ready.map_err(|reason| {
-                let evidence = self.hub.inspect(Connection::evidence);
+                let evidence = self.shared.inspect(Connection::evidence);
                 ConnectError::Ended { reason, evidence }
             })),
             Poll::Pending => match self.look() {
@@ -98,23 +102,23 @@ impl<'a> Handshake<'a> {
 
     fn look(&mut self) -> Result<(), ConnectError> {
         let now = Instant::now();
-        if self.hub.inspect(|connection| connection.awaits_capabilities()) {
+        if self.shared.inspect(|connection| connection.awaits_capabilities()) {
             self.silent_since.get_or_insert(now);
         }
         if self.child_look.is_some_and(|look| look <= now) {
             if self.connecting.child_has_ended() {
-                return Err(options::not_ready(&self.hub, self.connecting.start()));
+                return Err(options::not_ready(&self.shared, self.connecting.start()));
             }
             self.child_look = Some(now + CHILD_PAUSE);
         }
         if self.connecting.deadline() <= now {
-            return Err(self.connecting.late(&self.hub, now - self.opened));
+            return Err(self.connecting.late(&self.shared, now - self.opened));
         }
         if self.next_step().is_none_or(|step| now < step) {
             return Ok(());
         }
         if self.wake_ups == WAKE_UPS {
-            return Err(options::not_ready(&self.hub, self.connecting.start()));
+            return Err(options::not_ready(&self.shared, self.connecting.start()));
         }
         self.wake_ups += 1;
         // A full backlog already holds connections that wake the server.
@@ -126,7 +130,7 @@ impl<'a> Handshake<'a> {
 impl Drop for Handshake<'_> {
     fn drop(&mut self) {
         if let (Some(redial), true) =
-            (&self.redial, self.hub.inspect(|connection| connection.awaits_capabilities()))
+            (&self.redial, self.shared.inspect(|connection| connection.awaits_capabilities()))
         {
             redial.end_by_reset();
         }

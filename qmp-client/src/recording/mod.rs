@@ -1,6 +1,6 @@
 //! Seeing whole messages, both ways: for a recording, and for a log.
 //!
-//! What goes by is noted under the hub's lock, so in the right order, and told afterwards without
+//! What goes by is noted under the lock of the shared connection, so in the right order, and told afterwards without
 //! it, as a writer and a log are not our code. Who sends or receives tells what it noted before it
 //! goes on. So no more is ever noted than what threads sent or received in one go.
 //!
@@ -86,7 +86,7 @@ impl Tap {
         tap
     }
 
-    /// Notes bytes that the transport took. Under the hub's lock, as everything that notes.
+    /// Notes bytes that the transport took. Under the lock of the shared connection, as everything that notes.
     pub(crate) fn sent(&self, bytes: &[u8]) {
         self.note(&mut lock(&self.noted), Note::Bytes(Direction::ToServer, bytes.to_owned()));
     }
@@ -118,7 +118,7 @@ impl Tap {
         }
     }
 
-    /// Tells what was noted. Without the hub's lock.
+    /// Tells what was noted. Without the lock of the shared connection.
     pub(crate) fn tell(&self) {
         let mut listeners = lock(&self.listeners);
         let notes = mem::take(&mut lock(&self.noted).notes);

@@ -9,7 +9,7 @@ use qmp_proto::Request;
 use qmp_proto::trace::{Payload, Redaction, Trace};
 
 use crate::shared::testing::{PATIENCE, execute, hear, reply, send};
-use crate::shared::{Flushed, Hub};
+use crate::shared::{Flushed, SharedConnection};
 
 const GREETING: &str = "{\"QMP\":\r\n {\"capabilities\": []}}\r\n";
 
@@ -53,31 +53,31 @@ impl Write for Page {
     }
 }
 
-fn tapped(recording: &Recording) -> Arc<Hub> {
+fn tapped(recording: &Recording) -> Arc<SharedConnection> {
     let config = Config::default();
     let tap = recording.tap(&config, Instant::now());
-    Hub::with_tap(config, Some(tap))
+    SharedConnection::with_tap(config, Some(tap))
 }
 
 /// Brings it to where commands are sent; gives what it sent.
-fn negotiate(hub: &Hub) -> String {
-    assert!(hear(hub, GREETING));
-    let handshake = send(hub);
+fn negotiate(shared: &SharedConnection) -> String {
+    assert!(hear(shared, GREETING));
+    let handshake = send(shared);
     let id = handshake.rsplit(':').next().unwrap().trim_end_matches(['}', '\n']);
-    assert!(hear(hub, &reply(id)));
+    assert!(hear(shared, &reply(id)));
     handshake.trim_end().to_owned()
 }
 
 #[test]
 fn c21_a_session_is_written_down_in_order() {
     let page = Page::default();
-    let hub = tapped(&Recording::new(page.clone()));
-    let handshake = negotiate(&hub);
-    let pending = execute(&hub, "stop");
-    let sent = send(&hub);
-    assert!(hear(&hub, &reply(pending.id())));
+    let shared = tapped(&Recording::new(page.clone()));
+    let handshake = negotiate(&shared);
+    let pending = execute(&shared, "stop");
+    let sent = send(&shared);
+    assert!(hear(&shared, &reply(pending.id())));
     assert_eq!(page.flushes(), 0);
-    assert!(!hub.receive(Received::Eof));
+    assert!(!shared.receive(Received::Eof));
     let id = |sent: &str| sent.rsplit(':').next().unwrap().trim_end_matches(['}', '\n']).to_owned();
     let expected = [
         "<- {\"QMP\":   {\"capabilities\": []}}".to_owned(),
@@ -96,79 +96,79 @@ fn c21_a_session_is_written_down_in_order() {
 #[test]
 fn c21_what_the_transport_takes_in_parts_is_one_line() {
     let page = Page::default();
-    let hub = tapped(&Recording::new(page.clone()));
-    negotiate(&hub);
+    let shared = tapped(&Recording::new(page.clone()));
+    negotiate(&shared);
     let before = page.lines().len();
-    let _pending = execute(&hub, "stop");
+    let _pending = execute(&shared, "stop");
     // A byte, nothing, and a failure.
     let mut outcomes =
         [Ok(1), Err(io::ErrorKind::Interrupted), Ok(1), Err(io::ErrorKind::WouldBlock)].into_iter();
-    let flushed = hub.flush(|_, _| Ok(outcomes.next().unwrap()?));
+    let flushed = shared.flush(|_, _| Ok(outcomes.next().unwrap()?));
     assert_eq!(flushed, Flushed::Blocked);
     assert_eq!(page.lines().len(), before);
-    send(&hub);
+    send(&shared);
     assert!(page.lines()[before].starts_with("-> {\"execute\":\"stop\",\"id\":"));
     // What the transport did not take was never said.
-    let _pending = execute(&hub, "cont");
-    assert_eq!(hub.flush(|_, _| Err(io::ErrorKind::BrokenPipe.into())), Flushed::Failed);
-    hub.abort();
+    let _pending = execute(&shared, "cont");
+    assert_eq!(shared.flush(|_, _| Err(io::ErrorKind::BrokenPipe.into())), Flushed::Failed);
+    shared.abort();
     assert_eq!(page.lines()[before + 1..], ["-> --"]);
 }
 
 #[test]
 fn c21_an_unfinished_message_is_written_down_at_the_end() {
     let page = Page::default();
-    let hub = tapped(&Recording::new(page.clone()));
-    negotiate(&hub);
-    hear(&hub, "{\"return\": ");
-    assert!(!hub.receive(Received::Failed(qmp_proto::IoFailure::Reset)));
+    let shared = tapped(&Recording::new(page.clone()));
+    negotiate(&shared);
+    hear(&shared, "{\"return\": ");
+    assert!(!shared.receive(Received::Failed(qmp_proto::IoFailure::Reset)));
     // Late news from another thread.
-    assert!(!hub.receive(Received::Eof));
+    assert!(!shared.receive(Received::Eof));
     assert_eq!(page.lines()[3..], ["<- !{\"return\": ", "<- --", "-> --"]);
 }
 
 #[test]
 fn c21_garbage_is_written_down_too() {
     let page = Page::default();
-    let hub = tapped(&Recording::new(page.clone()));
-    assert!(!hear(&hub, "SSH-2.0-x\r\n"));
+    let shared = tapped(&Recording::new(page.clone()));
+    assert!(!hear(&shared, "SSH-2.0-x\r\n"));
     assert_eq!(page.lines(), [r"<- !SSH-2.0-x\x0d\x0a", "-> --"]);
 }
 
 #[test]
 fn c21_a_redacted_recording_says_so() {
     let page = Page::default();
-    let hub = tapped(&Recording::new(page.clone()).redacted(Redaction::default()));
-    negotiate(&hub);
-    say_a_secret(&hub);
-    hub.abort();
+    let shared = tapped(&Recording::new(page.clone()).redacted(Redaction::default()));
+    negotiate(&shared);
+    say_a_secret(&shared);
+    shared.abort();
     assert!(page.trace().is_redacted());
     assert!(!page.text().contains("hunter2"), "{}", page.text());
     assert!(page.text().contains(r#""password":"(redacted)""#), "{}", page.text());
 }
 
-fn say_a_secret(hub: &Arc<Hub>) {
+fn say_a_secret(shared: &Arc<SharedConnection>) {
     let arguments = [("password", "hunter2")];
     let arguments = std::collections::BTreeMap::from(arguments);
     let request = Request::new("set_password").arguments(arguments);
-    let _pending = hub.execute(request.prepare().unwrap(), None).unwrap();
-    assert!(send(hub).contains("hunter2"));
-    hear(hub, "{\"return\": \"hunter2\", \"id\": 1}");
+    let _pending = shared.execute(request.prepare().unwrap(), None).unwrap();
+    assert!(send(shared).contains("hunter2"));
+    hear(shared, "{\"return\": \"hunter2\", \"id\": 1}");
 }
 
 /// Each command before its reply, in one piece, whoever sent it and whoever wrote it down.
 #[test]
 fn c21_the_order_is_kept_with_many_threads() {
     let page = Page::default();
-    let hub = tapped(&Recording::new(page.clone()));
-    negotiate(&hub);
+    let shared = tapped(&Recording::new(page.clone()));
+    negotiate(&shared);
     thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
                 for _ in 0..100 {
-                    let mut pending = execute(&hub, "stop");
-                    send(&hub);
-                    assert!(hear(&hub, &reply(pending.id())));
+                    let mut pending = execute(&shared, "stop");
+                    send(&shared);
+                    assert!(hear(&shared, &reply(pending.id())));
                     assert!(pending.poll(Waker::noop()).is_ready());
                 }
             });
@@ -186,12 +186,12 @@ fn c21_the_order_is_kept_with_many_threads() {
 /// Another thread gets the lock meanwhile.
 #[test]
 fn c21_the_writer_is_called_without_the_lock() {
-    struct Curious(Arc<Mutex<Weak<Hub>>>, Arc<Mutex<usize>>);
+    struct Curious(Arc<Mutex<Weak<SharedConnection>>>, Arc<Mutex<usize>>);
     impl Write for Curious {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-            if let Some(hub) = lock(&self.0).upgrade() {
+            if let Some(shared) = lock(&self.0).upgrade() {
                 let (sender, looked) = mpsc::channel();
-                thread::spawn(move || sender.send(hub.inspect(|connection| connection.phase())));
+                thread::spawn(move || sender.send(shared.inspect(|connection| connection.phase())));
                 looked.recv_timeout(PATIENCE).expect("the lock");
                 *lock(&self.1) += 1;
             }
@@ -202,10 +202,10 @@ fn c21_the_writer_is_called_without_the_lock() {
         }
     }
     let (weak, calls) = (Arc::default(), Arc::default());
-    let hub = tapped(&Recording::new(Curious(Arc::clone(&weak), Arc::clone(&calls))));
-    *lock(&weak) = Arc::downgrade(&hub);
-    negotiate(&hub);
-    hub.abort();
+    let shared = tapped(&Recording::new(Curious(Arc::clone(&weak), Arc::clone(&calls))));
+    *lock(&weak) = Arc::downgrade(&shared);
+    negotiate(&shared);
+    shared.abort();
     assert_eq!(*lock(&calls), 5, "three messages, the end, and a flush");
 }
 
@@ -227,14 +227,14 @@ impl Write for Faulty {
 fn assert_harmless(fault: fn() -> io::Result<usize>, error: &str) {
     let page = Page::default();
     let recording = Recording::new(Faulty(page.clone(), 0, fault));
-    let hub = tapped(&recording);
-    negotiate(&hub);
+    let shared = tapped(&recording);
+    negotiate(&shared);
     assert_eq!(recording.error().unwrap().to_string(), error);
-    let mut pending = execute(&hub, "stop");
-    send(&hub);
-    assert!(hear(&hub, &reply(pending.id())));
+    let mut pending = execute(&shared, "stop");
+    send(&shared);
+    assert!(hear(&shared, &reply(pending.id())));
     assert!(pending.poll(Waker::noop()).is_ready());
-    hub.abort();
+    shared.abort();
     assert_eq!(page.lines().len(), 2, "{}", page.text());
     assert_eq!(page.flushes(), 0);
 }
@@ -263,9 +263,9 @@ fn c21_connections_are_written_down_one_after_the_other() {
     let page = Page::default();
     let recording = Recording::new(page.clone());
     for _ in 0..2 {
-        let hub = tapped(&recording);
-        hear(&hub, r#"{"event": "STOP"}"#);
-        hub.abort();
+        let shared = tapped(&recording);
+        hear(&shared, r#"{"event": "STOP"}"#);
+        shared.abort();
     }
     let shown = |line: &str| line.split_once(' ').unwrap().1.to_owned();
     let lines: Vec<_> = page.text().lines().map(shown).collect();
@@ -283,11 +283,11 @@ fn c21_connections_are_written_down_one_after_the_other() {
 #[test]
 fn c21_a_recording_is_shown_without_what_went_by() {
     let recording = Recording::new(Page::default());
-    let hub = tapped(&recording);
-    negotiate(&hub);
-    say_a_secret(&hub);
-    hear(&hub, "{\"half\": \"hunter2");
-    let shown = format!("{hub:?} {recording:?}");
+    let shared = tapped(&recording);
+    negotiate(&shared);
+    say_a_secret(&shared);
+    hear(&shared, "{\"half\": \"hunter2");
+    let shown = format!("{shared:?} {recording:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("104, 117"), "{shown}");
 }
 
@@ -336,13 +336,13 @@ mod log {
     fn logged(level: Level, recording: Option<&Recording>) -> Vec<String> {
         let notes = Arc::default();
         tracing::subscriber::with_default(Notes(level, Arc::clone(&notes)), || {
-            let hub = match recording {
+            let shared = match recording {
                 Some(recording) => tapped(recording),
-                None => Hub::new(Config::default()),
+                None => SharedConnection::new(Config::default()),
             };
-            negotiate(&hub);
-            say_a_secret(&hub);
-            hub.abort();
+            negotiate(&shared);
+            say_a_secret(&shared);
+            shared.abort();
         });
         let notes = mem::take(&mut *lock(&notes));
         assert!(!notes.concat().contains("hunter2"), "{notes:?}");
@@ -372,10 +372,10 @@ mod log {
     fn c22_the_log_does_nothing_to_a_terminal() {
         let notes = Arc::default();
         tracing::subscriber::with_default(Notes(Level::TRACE, Arc::clone(&notes)), || {
-            let hub = Hub::new(Config::default());
-            negotiate(&hub);
-            hear(&hub, "{\"event\": \"\u{202e}\u{9b}2J\"}\n\u{1b}c");
-            hub.abort();
+            let shared = SharedConnection::new(Config::default());
+            negotiate(&shared);
+            hear(&shared, "{\"event\": \"\u{202e}\u{9b}2J\"}\n\u{1b}c");
+            shared.abort();
         });
         let notes = lock(&notes).concat();
         assert!(notes.contains(r"\u202e\u009b2J"), "{notes}");

@@ -17,7 +17,7 @@ pub type Matcher = Box<dyn Fn(&Event) -> bool + Send + Sync>;
 ///
 /// Every event from the command's first byte on is shown to the matcher, by whoever receives it
 /// and without the connection's lock. The slot cannot overflow.
-pub(crate) struct Watch {
+pub(crate) struct EventWaiter {
     pub(crate) command: CommandId,
     matcher: Matcher,
     state: Mutex<State>,
@@ -30,7 +30,7 @@ struct State {
     waker: Option<Waker>,
 }
 
-impl Watch {
+impl EventWaiter {
     pub(crate) fn new(command: CommandId, matcher: Matcher) -> Self {
         let state = State { begun: false, found: None, waker: None };
         Self { command, matcher, state: Mutex::new(state) }
@@ -92,9 +92,9 @@ impl Watch {
     }
 }
 
-impl fmt::Debug for Watch {
+impl fmt::Debug for EventWaiter {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Watch").field("command", &self.command).finish_non_exhaustive()
+        f.debug_struct("EventWaiter").field("command", &self.command).finish_non_exhaustive()
     }
 }
 

@@ -43,7 +43,7 @@ use self::state::State;
 pub(crate) use self::turn::Manner;
 use crate::error::Error;
 use crate::recording::Tap;
-use crate::shared::event_waiter::{Matcher, Watch};
+use crate::shared::event_waiter::{EventWaiter, Matcher};
 use crate::shared::pending::{Pending, PendingUntil, Standing};
 use crate::shared::subscription::{EventLimits, Subscription};
 use crate::shared::sync::{Arc, AtomicBool, Mutex, MutexGuard, Ordering, PoisonError};
@@ -56,13 +56,13 @@ use crate::shared::waiting::{Look, Moment, Wait};
 ///
 /// ```
 /// use std::task::{Poll, Waker};
-/// use qmp_client::{Flushed, Hub, Received};
+/// use qmp_client::{Flushed, SharedConnection, Received};
 /// use qmp_proto::{Config, Request, commands::QueryName};
 ///
-/// /// What the hub sends, and the id in it.
-/// fn sent(hub: &Hub) -> (String, String) {
+/// /// What the shared connection sends, and the id in it.
+/// fn sent(shared: &SharedConnection) -> (String, String) {
 ///     let mut sent = String::new();
-///     let flushed = hub.flush(|bytes, _descriptor| {
+///     let flushed = shared.flush(|bytes, _descriptor| {
 ///         sent.push_str(std::str::from_utf8(bytes).unwrap());
 ///         Ok(bytes.len())
 ///     });
@@ -71,23 +71,23 @@ use crate::shared::waiting::{Look, Moment, Wait};
 ///     (sent, id)
 /// }
 ///
-/// let hub = Hub::new(Config::default());
-/// hub.receive(Received::Bytes(br#"{"QMP": {"capabilities": []}}"#));
-/// let (_, id) = sent(&hub);
-/// hub.receive(Received::Bytes(format!(r#"{{"return": {{}}, "id": {id}}}"#).as_bytes()));
+/// let shared = SharedConnection::new(Config::default());
+/// shared.receive(Received::Bytes(br#"{"QMP": {"capabilities": []}}"#));
+/// let (_, id) = sent(&shared);
+/// shared.receive(Received::Bytes(format!(r#"{{"return": {{}}, "id": {id}}}"#).as_bytes()));
 ///
-/// let mut pending = hub.execute(Request::of(&QueryName).prepare()?, None)?;
-/// let (text, id) = sent(&hub);
+/// let mut pending = shared.execute(Request::of(&QueryName).prepare()?, None)?;
+/// let (text, id) = sent(&shared);
 /// assert!(text.starts_with(r#"{"execute":"query-name","id":"#));
 /// assert!(pending.poll(Waker::noop()).is_pending());
 /// let reply = format!(r#"{{"return": {{"name": "vm"}}, "id": {id}}}"#);
-/// hub.receive(Received::Bytes(reply.as_bytes()));
+/// shared.receive(Received::Bytes(reply.as_bytes()));
 /// let Poll::Ready(Ok(raw)) = pending.poll(Waker::noop()) else { panic!() };
 /// assert_eq!(raw.as_bytes(), br#"{"name": "vm"}"#);
 /// # Ok::<(), qmp_proto::Refusal>(())
 /// ```
 #[derive(Debug)]
-pub struct Hub {
+pub struct SharedConnection {
     state: Mutex<State>,
     /// Claimed bytes wait for the transport to take more. Written under the lock, read without.
     blocked: AtomicBool,
@@ -131,7 +131,7 @@ pub(crate) enum Effect {
     Ended,
 }
 
-/// How far [`Hub::flush`] came.
+/// How far [`SharedConnection::flush`] came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum Flushed {
@@ -143,13 +143,13 @@ pub enum Flushed {
     Failed,
 }
 
-impl Hub {
-    /// A hub for a new connection.
+impl SharedConnection {
+    /// A shared connection for a new connection.
     pub fn new(config: Config) -> Arc<Self> {
         Self::with_tap(config, None)
     }
 
-    /// A hub for a new connection, whose messages are seen by a tap as well.
+    /// A shared connection for a new connection, whose messages are seen by a tap as well.
     pub fn with_tap(config: Config, tap: Option<Tap>) -> Arc<Self> {
         let tap = Tap::with_log(tap, &config);
         // Not the same each time, as the ids that follow from it must not be.
@@ -194,8 +194,8 @@ impl Hub {
     ) -> Result<PendingUntil, Refusal> {
         let mut state = self.lock();
         let (id, alone) = state.accept(prepared, None)?;
-        let watch = Arc::new(Watch::new(id, matcher));
-        state.watches.push(watch.clone());
+        let watch = Arc::new(EventWaiter::new(id, matcher));
+        state.event_waiters.push(watch.clone());
         Ok(PendingUntil::new(Pending::new(self.clone(), id, alone), watch))
     }
 
@@ -398,8 +398,8 @@ impl Hub {
         }
     }
 
-    pub(crate) fn unwatch(&self, watch: &Arc<Watch>) {
-        self.lock().watches.retain(|other| !Arc::ptr_eq(other, watch));
+    pub(crate) fn remove_event_waiter(&self, watch: &Arc<EventWaiter>) {
+        self.lock().event_waiters.retain(|other| !Arc::ptr_eq(other, watch));
     }
 
     /// What follows every change: hands out what the connection has to tell, and lets the tap tell
@@ -432,11 +432,11 @@ impl Hub {
         }
         state.dispatching = true;
         loop {
-            let aside = state.hand_out(caller);
-            state.dispatching = aside.has_more();
-            settled |= aside.settled;
+            let deferred = state.hand_out(caller);
+            state.dispatching = deferred.has_more();
+            settled |= deferred.settled;
             drop(state);
-            if !aside.run() {
+            if !deferred.run() {
                 return settled;
             }
             state = self.lock();

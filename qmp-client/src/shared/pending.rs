@@ -6,8 +6,8 @@ use std::task::{Poll, Waker, ready};
 use qmp_proto::{CommandId, Event, Raw};
 
 use crate::error::Error;
-use crate::shared::Hub;
-use crate::shared::event_waiter::Watch;
+use crate::shared::SharedConnection;
+use crate::shared::event_waiter::EventWaiter;
 use crate::shared::sync::Arc;
 
 /// A command whose reply is awaited.
@@ -17,7 +17,7 @@ use crate::shared::sync::Arc;
 #[must_use = "dropping this cancels the command"]
 #[derive(Debug)]
 pub struct Pending {
-    hub: Arc<Hub>,
+    shared: Arc<SharedConnection>,
     id: CommandId,
     alone: bool,
     standing: Standing,
@@ -36,8 +36,8 @@ pub(crate) struct Standing {
 }
 
 impl Pending {
-    pub(crate) fn new(hub: Arc<Hub>, id: CommandId, alone: bool) -> Self {
-        Self { hub, id, alone, standing: Standing::default(), done: false }
+    pub(crate) fn new(shared: Arc<SharedConnection>, id: CommandId, alone: bool) -> Self {
+        Self { shared, id, alone, standing: Standing::default(), done: false }
     }
 
     #[cfg(any(test, feature = "async"))]
@@ -58,7 +58,7 @@ impl Pending {
     /// How the command ended. Pending, it wakes the waker given last. Once it was ready it must
     /// not be polled again.
     pub fn poll(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
-        let outcome = ready!(self.hub.poll_reply(self.id, waker, &mut self.standing));
+        let outcome = ready!(self.shared.poll_reply(self.id, waker, &mut self.standing));
         self.done = true;
         Poll::Ready(outcome)
     }
@@ -77,14 +77,14 @@ impl Pending {
     /// [`Error::TimedOut`] as a rule.
     pub fn give_up(mut self) -> Result<Raw, Error> {
         self.done = true;
-        self.hub.give_up(self.id)
+        self.shared.give_up(self.id)
     }
 }
 
 impl Drop for Pending {
     fn drop(&mut self) {
         if !self.done {
-            let _ = self.hub.give_up(self.id);
+            let _ = self.shared.give_up(self.id);
         }
     }
 }
@@ -94,11 +94,11 @@ impl Drop for Pending {
 pub struct PendingUntil {
     reply: Option<Raw>,
     pending: Pending,
-    watch: Arc<Watch>,
+    watch: Arc<EventWaiter>,
 }
 
 impl PendingUntil {
-    pub(crate) fn new(pending: Pending, watch: Arc<Watch>) -> Self {
+    pub(crate) fn new(pending: Pending, watch: Arc<EventWaiter>) -> Self {
         Self { reply: None, pending, watch }
     }
 
@@ -133,14 +133,14 @@ impl PendingUntil {
     pub fn give_up(self) -> Error {
         match self.reply {
             Some(_) => Error::NoEvent,
-            None => self.pending.hub.give_up(self.pending.id).err().unwrap_or(Error::NoEvent),
+            None => self.pending.shared.give_up(self.pending.id).err().unwrap_or(Error::NoEvent),
         }
     }
 }
 
 impl Drop for PendingUntil {
     fn drop(&mut self) {
-        self.pending.hub.unwatch(&self.watch);
+        self.pending.shared.remove_event_waiter(&self.watch);
     }
 }
 

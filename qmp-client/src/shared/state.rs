@@ -1,4 +1,4 @@
-//! What is behind the hub's lock.
+//! The state behind the lock of the shared connection.
 
 use std::borrow::Cow;
 use std::io;
@@ -16,7 +16,7 @@ use super::slots::{Slot, Slots};
 use super::turn::Turn;
 use super::{Flushed, Received};
 use crate::error::Error;
-use crate::shared::event_waiter::Watch;
+use crate::shared::event_waiter::EventWaiter;
 use crate::shared::subscription::EventQueue;
 use crate::shared::sync::Arc;
 use crate::shared::waiting::{Moment, Waiting, wake};
@@ -26,7 +26,7 @@ pub(super) struct State {
     pub(super) connection: Connection<OwnedFd>,
     pub(super) slots: Slots,
     pub(super) subscribers: Vec<Arc<EventQueue>>,
-    pub(super) watches: Vec<Arc<Watch>>,
+    pub(super) event_waiters: Vec<Arc<EventWaiter>>,
     /// Who waits for the connection to become ready, idle or closed.
     pub(super) waiting: Waiting,
     /// Somebody hands out outputs and will go on until there are none.
@@ -43,18 +43,18 @@ pub(super) struct State {
     channel: Option<Box<Channel>>,
 }
 
-/// What is left to do when the lock is released: wakers and watches run code that is not ours.
+/// What is left to do when the lock is released: wakers and event_waiters run code that is not ours.
 #[derive(Debug, Default)]
-pub(super) struct Aside {
+pub(super) struct Deferred {
     wakers: Wakers,
     /// The caller's own reply was there.
     pub(super) settled: bool,
     /// He needs no waking. His waker is no code of ours: it is dropped without the lock.
     spared: Option<Waker>,
     /// The connection has ended, and with it these.
-    ended: Option<(CloseReason, Vec<Arc<Watch>>)>,
+    ended: Option<(CloseReason, Vec<Arc<EventWaiter>>)>,
     /// An event that somebody's matchers have to see before anything else is handed out.
-    watched: Option<(Event, Vec<Arc<Watch>>)>,
+    watched: Option<(Event, Vec<Arc<EventWaiter>>)>,
 }
 
 /// Mostly there is one at most.
@@ -75,17 +75,17 @@ impl Extend<Waker> for Wakers {
     }
 }
 
-impl Aside {
+impl Deferred {
     /// Does it; tells whether there may be more to hand out.
     pub(super) fn run(self) -> bool {
         drop(self.spared);
         self.wakers.first.into_iter().chain(self.wakers.others).for_each(wake);
-        if let Some((reason, watches)) = self.ended {
-            watches.into_iter().for_each(|watch| watch.end(&reason));
+        if let Some((reason, event_waiters)) = self.ended {
+            event_waiters.into_iter().for_each(|watch| watch.end(&reason));
         }
         let more = self.watched.is_some();
-        if let Some((event, watches)) = self.watched {
-            watches.into_iter().for_each(|watch| watch.offer(&event));
+        if let Some((event, event_waiters)) = self.watched {
+            event_waiters.into_iter().for_each(|watch| watch.offer(&event));
         }
         more
     }
@@ -102,7 +102,7 @@ impl State {
             connection: Connection::new(config, nonce),
             slots: Slots::default(),
             subscribers: Vec::new(),
-            watches: Vec::new(),
+            event_waiters: Vec::new(),
             waiting: Waiting::default(),
             dispatching: false,
             turn: Turn::new(),
@@ -133,7 +133,7 @@ impl State {
     /// Returns whether an event is awaited, or a state of the connection: ready, idle or closed.
     pub(super) fn awaits_more(&self) -> bool {
         self.waiting.is_any_at_all()
-            || self.watches.iter().any(|watch| watch.is_awaited())
+            || self.event_waiters.iter().any(|watch| watch.is_awaited())
             || self.subscribers.iter().any(|queue| queue.is_awaited())
     }
 
@@ -256,7 +256,7 @@ impl State {
 
     /// What is received now may be the doing of every command that has begun to go out.
     fn begin_watches(&self) {
-        for watch in &self.watches {
+        for watch in &self.event_waiters {
             if self.connection.has_begun(watch.command) {
                 watch.begin();
             }
@@ -265,59 +265,61 @@ impl State {
 
     /// Hands out outputs, up to an event that somebody's matcher has to see. The caller who does so is
     /// not woken for his own reply.
-    pub(super) fn hand_out(&mut self, caller: Option<CommandId>) -> Aside {
-        let mut aside = Aside::default();
-        while !aside.has_more() {
+    pub(super) fn hand_out(&mut self, caller: Option<CommandId>) -> Deferred {
+        let mut deferred = Deferred::default();
+        while !deferred.has_more() {
             let Some(output) = self.connection.poll_output() else { break };
             match output {
-                Output::Event(event) => self.publish(event, &mut aside),
+                Output::Event(event) => self.publish(event, &mut deferred),
                 Output::Reply(id, outcome) => {
                     let waker = self.settle(id, outcome);
                     match caller == Some(id) {
-                        true => (aside.settled, aside.spared) = (true, waker),
-                        false => aside.wakers.extend(waker),
+                        true => (deferred.settled, deferred.spared) = (true, waker),
+                        false => deferred.wakers.extend(waker),
                     }
                 }
                 Output::Closed(reason) => {
-                    aside.wakers.extend(self.waiting.take_all());
-                    aside.wakers.extend(self.subscribers.drain(..).filter_map(|queue| queue.end()));
-                    aside.ended = Some((reason, std::mem::take(&mut self.watches)));
+                    deferred.wakers.extend(self.waiting.take_all());
+                    deferred
+                        .wakers
+                        .extend(self.subscribers.drain(..).filter_map(|queue| queue.end()));
+                    deferred.ended = Some((reason, std::mem::take(&mut self.event_waiters)));
                 }
-                Output::Ready(_) => aside.wakers.extend(self.waiting.take(Moment::Ready)),
+                Output::Ready(_) => deferred.wakers.extend(self.waiting.take(Moment::Ready)),
                 _ => {}
             }
         }
         if self.connection.is_idle() {
-            aside.wakers.extend(self.waiting.take(Moment::Idle));
+            deferred.wakers.extend(self.waiting.take(Moment::Idle));
         }
-        aside
+        deferred
     }
 
     /// The last one gets the event itself. Copies share its bytes, which takes an allocation.
-    fn publish(&mut self, event: Event, aside: &mut Aside) {
-        let watched = self.watches.iter().any(|watch| watch.is_watching());
+    fn publish(&mut self, event: Event, deferred: &mut Deferred) {
+        let watched = self.event_waiters.iter().any(|watch| watch.is_watching());
         let last = if watched { None } else { self.subscribers.pop() };
         self.subscribers.retain(|queue| match queue.push(Cow::Borrowed(&event)) {
             Ok(waker) => {
-                aside.wakers.extend(waker);
+                deferred.wakers.extend(waker);
                 true
             }
             Err(_) => false,
         });
         if let Some(queue) = last {
             if let Ok(waker) = queue.push(Cow::Owned(event)) {
-                aside.wakers.extend(waker);
+                deferred.wakers.extend(waker);
                 self.subscribers.push(queue);
             }
         } else if watched {
-            let watches = self.watches.iter().filter(|watch| watch.is_watching());
-            aside.watched = Some((event, watches.cloned().collect()));
+            let event_waiters = self.event_waiters.iter().filter(|watch| watch.is_watching());
+            deferred.watched = Some((event, event_waiters.cloned().collect()));
         }
     }
 
     /// Tells whom to wake for it.
     fn settle(&mut self, id: CommandId, outcome: Result<Raw, ExecuteError>) -> Option<Waker> {
-        for watch in self.watches.iter().filter(|watch| watch.command == id) {
+        for watch in self.event_waiters.iter().filter(|watch| watch.command == id) {
             watch.begin();
         }
         let outcome = outcome.map_err(|error| self.explained(error));

@@ -1,4 +1,4 @@
-//! What this crate's own tests share: a hub, with the test in the server's place.
+//! What this crate's own tests share: a shared connection, with the test in the server's place.
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use qmp_proto::{Config, Event, Output, Prepared, Request};
 
 use crate::shared::pending::Pending;
-use crate::shared::{Flushed, Hub, Received};
+use crate::shared::{Flushed, Received, SharedConnection};
 
 /// How long another thread is waited for.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -17,35 +17,35 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 const GREETING: &str = r#"{"QMP": {"version": {"qemu": {"micro": 0, "minor": 2, "major": 7},
     "package": ""}, "capabilities": []}}"#;
 
-/// A hub that has got its greeting and sent `qmp_capabilities`.
-pub(crate) fn greeted() -> (Arc<Hub>, String) {
-    let hub = Hub::new(Config::default());
-    assert!(hear(&hub, GREETING));
-    let sent = send(&hub);
+/// A shared connection that has got its greeting and sent `qmp_capabilities`.
+pub(crate) fn greeted() -> (Arc<SharedConnection>, String) {
+    let shared = SharedConnection::new(Config::default());
+    assert!(hear(&shared, GREETING));
+    let sent = send(&shared);
     let id = sent.rsplit(':').next().expect("an id").trim_end_matches(['}', '\n']).to_owned();
-    (hub, id)
+    (shared, id)
 }
 
-/// A hub on which commands are sent at once.
-pub(crate) fn ready() -> Arc<Hub> {
-    let (hub, id) = greeted();
-    assert!(hear(&hub, &reply(id)));
-    hub
+/// A shared connection on which commands are sent at once.
+pub(crate) fn ready() -> Arc<SharedConnection> {
+    let (shared, id) = greeted();
+    assert!(hear(&shared, &reply(id)));
+    shared
 }
 
 /// A command that is accepted and not sent yet.
-pub(crate) fn execute(hub: &Arc<Hub>, name: &str) -> Pending {
-    hub.execute(command(name), None).expect("an accepted command")
+pub(crate) fn execute(shared: &Arc<SharedConnection>, name: &str) -> Pending {
+    shared.execute(command(name), None).expect("an accepted command")
 }
 
 pub(crate) fn command(name: &str) -> Prepared<OwnedFd> {
     Request::new(name.to_owned()).prepare().expect("a command")
 }
 
-/// All that the hub sends now.
-pub(crate) fn send(hub: &Hub) -> String {
+/// All that the shared connection sends now.
+pub(crate) fn send(shared: &SharedConnection) -> String {
     let mut sent = Vec::new();
-    let flushed = hub.flush(|bytes, _| {
+    let flushed = shared.flush(|bytes, _| {
         sent.extend_from_slice(bytes);
         Ok(bytes.len())
     });
@@ -53,9 +53,9 @@ pub(crate) fn send(hub: &Hub) -> String {
     String::from_utf8(sent).expect("ASCII")
 }
 
-/// Lets the hub receive a text; tells whether it goes on.
-pub(crate) fn hear(hub: &Hub, text: &str) -> bool {
-    hub.receive(Received::Bytes(text.as_bytes()))
+/// Lets the shared connection receive a text; tells whether it goes on.
+pub(crate) fn hear(shared: &SharedConnection, text: &str) -> bool {
+    shared.receive(Received::Bytes(text.as_bytes()))
 }
 
 pub(crate) fn reply(id: impl ToString) -> String {

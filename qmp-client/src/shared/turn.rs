@@ -11,7 +11,7 @@ use std::task::Waker;
 
 use qmp_proto::CommandId;
 
-use super::Hub;
+use super::SharedConnection;
 use super::slots::Slot;
 
 #[derive(Debug)]
@@ -73,9 +73,9 @@ impl Turn {
     }
 }
 
-impl Hub {
+impl SharedConnection {
     /// Hands the turn to a caller whose command is the only one, unless a task waits for more than replies.
-    /// Returns what the caller does, and whether the driver already watches for callers.
+    /// Returns what the caller does, and whether the driver already event_waiters for callers.
     pub(crate) fn take_turn(&self, id: CommandId) -> (Manner, bool) {
         let mut state = self.lock();
         let manner = match state.turn.manner() {

@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use qmp_proto::Connection;
 
-use crate::shared::Hub;
+use crate::shared::SharedConnection;
 use crate::shared::sync::Arc;
 
 /// What is waited for.
@@ -27,7 +27,7 @@ pub(crate) enum Moment {
 /// Somebody's wait. Dropped, it leaves nothing behind.
 #[must_use = "nothing waits until it is polled"]
 pub struct Wait<T> {
-    hub: Arc<Hub>,
+    shared: Arc<SharedConnection>,
     moment: Moment,
     key: Option<u64>,
     /// Finds what is awaited.
@@ -37,13 +37,13 @@ pub struct Wait<T> {
 pub(crate) type Look<T> = fn(&Connection<OwnedFd>) -> Option<T>;
 
 impl<T> Wait<T> {
-    pub(crate) fn new(hub: Arc<Hub>, moment: Moment, look: Look<T>) -> Self {
-        Self { hub, moment, key: None, look }
+    pub(crate) fn new(shared: Arc<SharedConnection>, moment: Moment, look: Look<T>) -> Self {
+        Self { shared, moment, key: None, look }
     }
 
     /// What was awaited. Pending, it wakes the waker given last.
     pub fn poll(&mut self, waker: &Waker) -> Poll<T> {
-        self.hub.poll_wait(self.moment, &mut self.key, self.look, waker)
+        self.shared.poll_wait(self.moment, &mut self.key, self.look, waker)
     }
 }
 
@@ -58,7 +58,7 @@ impl<T> Future for Wait<T> {
 impl<T> Drop for Wait<T> {
     fn drop(&mut self) {
         if let Some(key) = self.key {
-            self.hub.stop_waiting(self.moment, key);
+            self.shared.stop_waiting(self.moment, key);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 
-use qmp_blocking::__server::Nudge;
+use qmp_blocking::__server::Notifier;
 use qmp_blocking::__server::lock;
 use qmp_client::descriptors;
 use qmp_proto::{CommandError, Event, IoFailure};
@@ -56,7 +56,7 @@ pub struct Session {
     /// What the thread reads into that waits at the socket, one at a time.
     turn: Mutex<Box<[u8]>>,
     /// Wakes that thread.
-    nudge: Nudge,
+    nudge: Notifier,
 }
 
 struct State {
@@ -87,7 +87,7 @@ impl Session {
             socket,
             state: Mutex::new(State { connection: Connection::new(config), is_awaited: false }),
             turn: Mutex::new(vec![0; BUFFER].into_boxed_slice()),
-            nudge: Nudge::new()?,
+            nudge: Notifier::new()?,
         })
     }
 
@@ -164,7 +164,7 @@ impl Session {
         let result = act(&mut state.connection);
         self.send(&mut state.connection);
         if std::mem::take(&mut state.is_awaited) {
-            self.nudge.nudge();
+            self.nudge.notify();
         }
         result
     }

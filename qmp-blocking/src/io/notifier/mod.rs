@@ -18,9 +18,9 @@ use self::socketpair::Bell;
 
 /// Wakes the one thread that waits in [`wait_at`](Self::wait_at), now or when it next comes there.
 #[derive(Debug)]
-pub struct Nudge(Bell);
+pub struct Notifier(Bell);
 
-impl Nudge {
+impl Notifier {
     /// One that is silent.
     ///
     /// # Errors
@@ -31,7 +31,7 @@ impl Nudge {
     }
 
     /// Wakes the thread.
-    pub fn nudge(&self) {
+    pub fn notify(&self) {
         self.0.ring();
     }
 

@@ -2,17 +2,17 @@ use super::*;
 
 use std::os::unix::net::UnixStream;
 
-use qmp_client::Hub;
+use qmp_client::SharedConnection;
 use qmp_proto::Config;
 
-use crate::io::{Line, Progress};
+use crate::io::{Progress, ThreadIo};
 
 const LONG: Duration = Duration::from_secs(10);
 
 /// A line without a background thread, and the server's end of it.
-fn line() -> (Line, UnixStream) {
+fn io() -> (ThreadIo, UnixStream) {
     let (ours, servers) = UnixStream::pair().unwrap();
-    (Line::new(Hub::new(Config::default()), ours.into()).unwrap(), servers)
+    (ThreadIo::new(SharedConnection::new(Config::default()), ours.into()).unwrap(), servers)
 }
 
 impl Turns {
@@ -33,26 +33,26 @@ fn taken(turns: &Turns) -> ReadBuffer {
 /// what is still to come.
 #[test]
 fn c13_who_is_chosen_and_leaves_passes_the_turn_on() {
-    let (line, server) = line();
+    let (io, server) = io();
     let deadline = Some(Instant::now() + LONG);
-    let buffer = taken(&line.turns);
+    let buffer = taken(&io.turns);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let waiting = scope.spawn(|| {
-            let mut closed = line.hub.closed();
-            line.wait(deadline, |waker| Progress::by_socket(closed.poll(waker)))
+            let mut closed = io.shared.closed();
+            io.wait(deadline, |waker| Progress::by_socket(closed.poll(waker)))
         });
-        line.turns.wait_until_parked(1);
+        io.turns.wait_until_parked(1);
         let satisfied = scope.spawn(|| {
-            line.wait(deadline, |_| match done.load(Ordering::SeqCst) {
+            io.wait(deadline, |_| match done.load(Ordering::SeqCst) {
                 true => Progress::Done(()),
                 false => Progress::Reads,
             })
         });
-        line.turns.wait_until_parked(2);
+        io.turns.wait_until_parked(2);
         done.store(true, Ordering::SeqCst);
         // The last that parked is chosen.
-        assert_eq!(line.turns.leave(Some(buffer)), Successor::Found);
+        assert_eq!(io.turns.leave(Some(buffer)), Successor::Found);
         assert!(satisfied.join().unwrap().is_some());
         drop(server);
         assert!(waiting.join().unwrap().is_some(), "nobody has read the end");
@@ -62,43 +62,43 @@ fn c13_who_is_chosen_and_leaves_passes_the_turn_on() {
 /// A thread that waits for idleness parks, and leaves the reply to the background thread.
 #[test]
 fn c16_the_background_thread_has_no_patience_while_a_thread_parks() {
-    let (line, _server) = line();
-    assert_eq!(line.turns.leave(Some(taken(&line.turns))), Successor::Found);
-    assert_eq!(line.turns.look(0).0, Look::Changed(1));
+    let (io, _server) = io();
+    assert_eq!(io.turns.leave(Some(taken(&io.turns))), Successor::Found);
+    assert_eq!(io.turns.look(0).0, Look::Changed(1));
     let start = Instant::now();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         let parks = scope.spawn(|| {
-            line.wait(Some(start + LONG), |_| match done.load(Ordering::SeqCst) {
+            io.wait(Some(start + LONG), |_| match done.load(Ordering::SeqCst) {
                 true => Progress::Done(()),
                 false => Progress::Parks,
             })
         });
-        while line.turns.look(0).0 != Look::Idle {
+        while io.turns.look(0).0 != Look::Idle {
             assert!(start.elapsed() < LONG, "it is patient");
             thread::yield_now();
         }
         // Its patience has been ended.
-        line.doze(Some(LONG));
+        io.doze(Some(LONG));
         done.store(true, Ordering::SeqCst);
         parks.thread().unpark();
         assert!(parks.join().unwrap().is_some());
     });
     assert!(start.elapsed() < LONG, "nothing woke it");
-    assert_eq!(line.turns.look(0).0, Look::Changed(1), "the wait is over");
+    assert_eq!(io.turns.look(0).0, Look::Changed(1), "the wait is over");
 }
 
 #[test]
 fn who_gives_up_is_not_chosen_later() {
-    let (line, _server) = line();
-    let buffer = taken(&line.turns);
+    let (io, _server) = io();
+    let buffer = taken(&io.turns);
     let soon = Instant::now() + Duration::from_millis(5);
     thread::scope(|scope| {
-        let hasty = scope.spawn(|| line.wait(Some(soon), |_| Progress::<()>::Reads));
+        let hasty = scope.spawn(|| io.wait(Some(soon), |_| Progress::<()>::Reads));
         assert!(hasty.join().unwrap().is_none());
     });
-    assert!(line.turns.lock().parked.is_empty());
-    assert_eq!(line.turns.leave(Some(buffer)), Successor::Found);
+    assert!(io.turns.lock().parked.is_empty());
+    assert_eq!(io.turns.leave(Some(buffer)), Successor::Found);
 }
 
 #[test]

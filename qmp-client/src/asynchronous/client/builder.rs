@@ -13,8 +13,8 @@ use qmp_proto::Greeting;
 use crate::asynchronous::client::Client;
 use crate::asynchronous::client::events::Events;
 use crate::asynchronous::io::driver::Driver;
-use crate::asynchronous::io::link::Link;
 use crate::asynchronous::io::streams::Streams;
+use crate::asynchronous::io::task_io::TaskIo;
 use crate::asynchronous::io::transport::Transport;
 use crate::asynchronous::runtime::{Runtime, within};
 use crate::connect::error::ConnectError;
@@ -130,12 +130,12 @@ impl<R: Runtime> Builder<R> {
         transport: impl Transport,
         connecting: &mut Connecting,
     ) -> Result<(Client, Events, Driver), ConnectError> {
-        let hub = self.options.hub(transport.carries_descriptors(), connecting.start());
-        let subscription = hub.subscribe(self.options.event_limits);
-        let link = Link::new(hub.clone(), Box::new(transport));
-        let mut driver = Driver::new(link.clone(), R::sleep);
-        let greeting = negotiate::<R>(&mut driver, connecting.handshake(hub)).await?;
-        let client = Client::new(link, greeting, &self.options, R::sleep);
+        let shared = self.options.shared(transport.carries_descriptors(), connecting.start());
+        let subscription = shared.subscribe(self.options.event_limits);
+        let io = TaskIo::new(shared.clone(), Box::new(transport));
+        let mut driver = Driver::new(io.clone(), R::sleep);
+        let greeting = negotiate::<R>(&mut driver, connecting.handshake(shared)).await?;
+        let client = Client::new(io, greeting, &self.options, R::sleep);
         let events = client.to_events(subscription);
         Ok((client, events, driver))
     }

@@ -94,7 +94,7 @@ impl<P: Outstanding> Run<P> {
             return Poll::Ready(outcome);
         }
         if pending.awaits_event() {
-            handle.link.expect_more();
+            handle.io.expect_more();
         }
         if let Some((manner, passes)) = begun {
             handle.send(manner, passes);

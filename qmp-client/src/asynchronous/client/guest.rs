@@ -54,7 +54,7 @@ impl Client {
                     asked.answered(outcome, Instant::now())?
                 }
                 Step::Sleep(time, running) => {
-                    let closed = self.link().wait(self.link().hub.closed());
+                    let closed = self.io().wait(self.io().shared.closed());
                     within(self.handle.sleep, Some(time), closed).await;
                     running.ask(Instant::now())?
                 }

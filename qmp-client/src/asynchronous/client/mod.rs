@@ -21,7 +21,7 @@ use serde::Serialize;
 use crate::asynchronous::client::events::Events;
 use crate::asynchronous::client::execute::{Execute, ExecuteUntil};
 use crate::asynchronous::client::outstanding::Outstanding;
-use crate::asynchronous::io::link::{Came, Link};
+use crate::asynchronous::io::task_io::{Came, TaskIo};
 use crate::asynchronous::runtime::{Sleep, within};
 use crate::error::Error;
 use crate::options::Options;
@@ -71,7 +71,7 @@ pub struct Client {
 /// What the clones and their futures share. Its end is the connection's.
 #[derive(Debug)]
 pub(crate) struct Handle {
-    pub(crate) link: Arc<Link>,
+    pub(crate) io: Arc<TaskIo>,
     greeting: Greeting,
     limits: EventLimits,
     pub(crate) sleep: fn(Duration) -> Sleep,
@@ -81,10 +81,10 @@ impl Handle {
     /// Has a command accepted. If nothing else is outstanding it may be its caller's to send, and to
     /// receive the reply.
     pub(crate) fn begin<P: Outstanding>(&self, plan: P::Plan) -> Result<(P, Manner), Refusal> {
-        let begun = P::begin(&self.link.hub, plan)?;
+        let begun = P::begin(&self.io.shared, plan)?;
         let command = begun.command();
         let manner = match command.was_alone() {
-            true => self.link.give_turn(command),
+            true => self.io.give_turn(command),
             false => Manner::Leaves,
         };
         Ok((begun, manner))
@@ -96,10 +96,10 @@ impl Handle {
     /// out-of-band passes them.
     pub(crate) fn send(&self, manner: Manner, passes: bool) {
         if passes || manner != Manner::Leaves {
-            self.link.send();
+            self.io.send();
         }
         if manner == Manner::Leaves {
-            self.link.call_driver();
+            self.io.call_driver();
         }
     }
 
@@ -109,36 +109,36 @@ impl Handle {
         command: &mut P,
         waker: &Waker,
     ) -> Poll<Result<P::Output, Error>> {
-        let came = self.link.receive_for(command.command());
+        let came = self.io.receive_for(command.command());
         if came == Came::Nothing {
             return Poll::Pending;
         }
         let outcome = command.poll_outcome(waker);
         let waits = outcome.is_pending().then_some(waker);
-        self.link.received(came, command.command().standing(), waits);
+        self.io.received(came, command.command().standing(), waits);
         outcome
     }
 
     /// A command is not waited for any more: those behind it may have their turn.
     pub(crate) fn withdrawn(&self) {
-        self.link.call_driver();
+        self.io.call_driver();
     }
 }
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        self.link.finish();
+        self.io.finish();
     }
 }
 
 impl Client {
     pub(crate) fn new(
-        link: Arc<Link>,
+        io: Arc<TaskIo>,
         greeting: Greeting,
         options: &Options,
         sleep: fn(Duration) -> Sleep,
     ) -> Self {
-        let handle = Handle { link, greeting, limits: options.event_limits, sleep };
+        let handle = Handle { io, greeting, limits: options.event_limits, sleep };
         Self { handle: Arc::new(handle), timeout: options.command_timeout }
     }
 
@@ -230,7 +230,7 @@ impl Client {
 
     /// All events from now on, with a queue of another size.
     pub fn events_with(&self, limits: EventLimits) -> Events {
-        self.to_events(self.link().hub.subscribe(limits))
+        self.to_events(self.io().shared.subscribe(limits))
     }
 
     /// Waits until no command waits for its turn and no reply is owed, those to commands that
@@ -240,7 +240,7 @@ impl Client {
     ///
     /// [`Error::StillBusy`] at the deadline. A connection that has ended is idle.
     pub async fn wait_idle(&self, timeout: impl Into<Option<Duration>>) -> Result<(), Error> {
-        let idle = self.link().wait(self.link().hub.idle());
+        let idle = self.io().wait(self.io().shared.idle());
         within(self.handle.sleep, timeout.into(), idle).await.ok_or(Error::StillBusy)
     }
 
@@ -252,12 +252,12 @@ impl Client {
 
     /// Waits until the connection has ended, and tells how.
     pub async fn closed(&self) -> CloseReason {
-        self.link().wait(self.link().hub.closed()).await
+        self.io().wait(self.io().shared.closed()).await
     }
 
     /// How the connection ended; `None` while it lives.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.link().hub.inspect(|connection| connection.close_reason().cloned())
+        self.io().shared.inspect(|connection| connection.close_reason().cloned())
     }
 
     /// Closes the connection in an orderly way, for all clones: new commands are refused, those
@@ -270,17 +270,17 @@ impl Client {
     ///
     /// [`Error::StillBusy`] where replies were still owed then. The connection is closed either way.
     pub async fn close(&self, timeout: Duration) -> Result<(), Error> {
-        let link = self.link();
-        link.hub.close();
-        link.call_driver();
-        let closed = link.wait(link.hub.closed());
+        let io = self.io();
+        io.shared.close();
+        io.call_driver();
+        let closed = io.wait(io.shared.closed());
         let closed = within(self.handle.sleep, Some(timeout), closed).await;
-        link.finish();
+        io.finish();
         closed.map(|_| ()).ok_or(Error::StillBusy)
     }
 
     pub(crate) fn to_events(&self, subscription: Subscription) -> Events {
-        Events::new(subscription, self.handle.sleep, self.link().bell())
+        Events::new(subscription, self.handle.sleep, self.io().bell())
     }
 
     pub(crate) fn run<T>(
@@ -291,7 +291,7 @@ impl Client {
         Execute::new(self.handle.clone(), self.timeout, prepared, decode)
     }
 
-    pub(crate) fn link(&self) -> &Link {
-        &self.handle.link
+    pub(crate) fn io(&self) -> &TaskIo {
+        &self.handle.io
     }
 }

@@ -6,7 +6,7 @@ use std::task::{Poll, Waker};
 use qmp_proto::{Event, Prepared, Raw, Refusal};
 
 use crate::error::Error;
-use crate::shared::Hub;
+use crate::shared::SharedConnection;
 use crate::shared::event_waiter::Matcher;
 use crate::shared::pending::{Pending, PendingUntil};
 use crate::shared::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) trait Outstanding: Sized {
     type Output;
 
     /// Has it accepted.
-    fn begin(hub: &Arc<Hub>, plan: Self::Plan) -> Result<Self, Refusal>;
+    fn begin(shared: &Arc<SharedConnection>, plan: Self::Plan) -> Result<Self, Refusal>;
 
     /// How it ended.
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Self::Output, Error>>;
@@ -38,8 +38,8 @@ impl Outstanding for Pending {
     type Plan = Prepared<OwnedFd>;
     type Output = Raw;
 
-    fn begin(hub: &Arc<Hub>, prepared: Self::Plan) -> Result<Self, Refusal> {
-        hub.execute(prepared, None)
+    fn begin(shared: &Arc<SharedConnection>, prepared: Self::Plan) -> Result<Self, Refusal> {
+        shared.execute(prepared, None)
     }
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<Raw, Error>> {
@@ -63,8 +63,11 @@ impl Outstanding for PendingUntil {
     type Plan = (Prepared<OwnedFd>, Matcher);
     type Output = (Raw, Event);
 
-    fn begin(hub: &Arc<Hub>, (prepared, matcher): Self::Plan) -> Result<Self, Refusal> {
-        hub.execute_until(prepared, matcher)
+    fn begin(
+        shared: &Arc<SharedConnection>,
+        (prepared, matcher): Self::Plan,
+    ) -> Result<Self, Refusal> {
+        shared.execute_until(prepared, matcher)
     }
 
     fn poll_outcome(&mut self, waker: &Waker) -> Poll<Result<(Raw, Event), Error>> {

@@ -5,13 +5,13 @@ use std::fmt;
 use std::sync::Arc as StdArc;
 use std::task::{Wake, Waker};
 
-use crate::shared::Hub;
+use crate::shared::SharedConnection;
 use crate::shared::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::shared::waiting::wake;
 
 /// Rung when there is something to receive: wakes the caller whose turn it is, or the driver.
 pub(crate) struct Bell {
-    hub: Arc<Hub>,
+    shared: Arc<SharedConnection>,
     driver: Mutex<State>,
 }
 
@@ -23,8 +23,8 @@ struct State {
 }
 
 impl Bell {
-    pub(crate) fn new(hub: Arc<Hub>) -> StdArc<Self> {
-        StdArc::new(Self { hub, driver: Mutex::default() })
+    pub(crate) fn new(shared: Arc<SharedConnection>) -> StdArc<Self> {
+        StdArc::new(Self { shared, driver: Mutex::default() })
     }
 
     /// Says whom to wake for the driver, which looks at everything then. Tells whether it was called.
@@ -56,7 +56,7 @@ impl Bell {
 
     /// Called by a task that has left its waker for something other than a reply: the driver receives it.
     pub(crate) fn expect_more(&self) {
-        if self.hub.is_left_to_callers() {
+        if self.shared.is_left_to_callers() {
             self.call_driver();
         }
     }
@@ -78,7 +78,7 @@ impl Wake for Bell {
     }
 
     fn wake_by_ref(self: &StdArc<Self>) {
-        match self.hub.summon() {
+        match self.shared.summon() {
             Some(caller) => wake(caller),
             None => self.call_driver(),
         }

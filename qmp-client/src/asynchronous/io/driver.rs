@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 
 use qmp_proto::{CloseReason, IoFailure};
 
-use crate::asynchronous::io::link::{Link, ROUNDS};
 use crate::asynchronous::io::scratch;
+use crate::asynchronous::io::task_io::{ROUNDS, TaskIo};
 use crate::asynchronous::runtime::Sleep;
 use crate::shared::sync::Arc;
 use crate::shared::{Flushed, Received};
@@ -46,7 +46,7 @@ const PATIENCE: Duration = Duration::from_millis(1);
 /// ```
 #[must_use = "a connection does not work unless its driver is polled"]
 pub struct Driver {
-    link: Arc<Link>,
+    io: Arc<TaskIo>,
     /// The writing side is gone. What there is to receive is received, and that is the end.
     broken: Option<IoFailure>,
     /// There is something to receive, and it is the driver's.
@@ -67,8 +67,8 @@ struct Timer {
 }
 
 impl Driver {
-    pub(crate) fn new(link: Arc<Link>, sleep: fn(Duration) -> Sleep) -> Self {
-        Self { link, broken: None, called: true, patience: None, seen: 0, timer: None, sleep }
+    pub(crate) fn new(io: Arc<TaskIo>, sleep: fn(Duration) -> Sleep) -> Self {
+        Self { io, broken: None, called: true, patience: None, seen: 0, timer: None, sleep }
     }
 
     fn run(&mut self, context: &mut Context<'_>, buffer: &mut [u8]) -> Poll<CloseReason> {
@@ -77,10 +77,10 @@ impl Driver {
                 return Poll::Ready(reason);
             }
             self.send(context);
-            if self.link.shared && !self.link.hub.relieve(self.called) {
+            if self.io.callers_receive && !self.io.shared.relieve(self.called) {
                 return Poll::Pending;
             }
-            let Some(receiving) = self.link.try_receiving() else { return Poll::Pending };
+            let Some(receiving) = self.io.try_receiving() else { return Poll::Pending };
             let polled = receiving.poll(context.waker(), buffer, None);
             // Until there is nothing left.
             self.called = polled.is_ready();
@@ -89,7 +89,7 @@ impl Driver {
                 Poll::Pending => match self.broken.clone() {
                     None => return Poll::Pending,
                     Some(failure) => {
-                        self.link.hub.receive(Received::Failed(failure));
+                        self.io.shared.receive(Received::Failed(failure));
                     }
                 },
             }
@@ -100,15 +100,15 @@ impl Driver {
 
     /// How the connection ended, if it has; then the server is told.
     fn end(&self) -> Option<CloseReason> {
-        let reason = self.link.hub.inspect(|connection| connection.close_reason().cloned())?;
-        self.link.transport.shut_down();
+        let reason = self.io.shared.inspect(|connection| connection.close_reason().cloned())?;
+        self.io.transport.shut_down();
         Some(reason)
     }
 
     fn send(&mut self, context: &mut Context<'_>) {
-        self.link.drop_what_came();
-        let transport = &self.link.transport;
-        let flushed = self.link.hub.flush(|bytes, descriptor| {
+        self.io.drop_what_came();
+        let transport = &self.io.transport;
+        let flushed = self.io.shared.flush(|bytes, descriptor| {
             match transport.poll_send(context, bytes, descriptor) {
                 Poll::Ready(outcome) => outcome,
                 Poll::Pending => Err(io::ErrorKind::WouldBlock.into()),
@@ -126,11 +126,11 @@ impl Driver {
 
     /// Is patient as long as callers come.
     fn look_after_callers(&mut self, context: &mut Context<'_>) {
-        if !self.link.shared {
+        if !self.io.callers_receive {
             return;
         }
         while self.patience.as_mut().is_none_or(|sleep| sleep.as_mut().poll(context).is_ready()) {
-            let come = self.link.hub.callers_come(&mut self.seen);
+            let come = self.io.shared.callers_come(&mut self.seen);
             self.patience = come.then(|| (self.sleep)(PATIENCE));
             if !come {
                 break;
@@ -141,10 +141,10 @@ impl Driver {
     /// Does what is due, and sleeps until the next timeout.
     fn look_after_timeouts(&mut self, context: &mut Context<'_>) {
         let mut now = Instant::now();
-        while let Some(at) = self.link.hub.poll_timeout(now) {
+        while let Some(at) = self.io.shared.poll_timeout(now) {
             let (sleep, left) = (self.sleep, at.saturating_duration_since(now));
             if left.is_zero() {
-                self.link.hub.handle_timeout(now);
+                self.io.shared.handle_timeout(now);
                 self.send(context);
                 continue;
             }
@@ -167,7 +167,7 @@ impl Future for Driver {
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<CloseReason> {
         let this = self.get_mut();
-        this.called |= this.link.register_driver(context.waker());
+        this.called |= this.io.register_driver(context.waker());
         this.look_after_callers(context);
         let polled = scratch::with(|buffer| this.run(context, buffer));
         if polled.is_pending() {
@@ -179,15 +179,15 @@ impl Future for Driver {
 
 impl Drop for Driver {
     fn drop(&mut self) {
-        if !self.link.hub.is_closed() {
-            self.link.hub.receive(Received::Failed(IoFailure::DriverGone));
+        if !self.io.shared.is_closed() {
+            self.io.shared.receive(Received::Failed(IoFailure::DriverGone));
         }
-        self.link.transport.shut_down();
+        self.io.transport.shut_down();
     }
 }
 
 impl fmt::Debug for Driver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Driver").field("io", &self.io).finish_non_exhaustive()
     }
 }

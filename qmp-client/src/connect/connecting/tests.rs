@@ -31,11 +31,11 @@ fn ended(reason: CloseReason) -> ConnectError {
 }
 
 /// Greeted, and `qmp_capabilities` is sent.
-fn greeted(options: &Options) -> Arc<Hub> {
-    let hub = options.hub(false, Instant::now());
-    hub.receive(Received::Bytes(GREETING));
-    assert_eq!(hub.flush(|bytes, _| Ok(bytes.len())), Flushed::All);
-    hub
+fn greeted(options: &Options) -> Arc<SharedConnection> {
+    let shared = options.shared(false, Instant::now());
+    shared.receive(Received::Bytes(GREETING));
+    assert_eq!(shared.flush(|bytes, _| Ok(bytes.len())), Flushed::All);
+    shared
 }
 
 #[test]
@@ -100,8 +100,8 @@ fn c20_at_the_deadline_the_last_reason_is_told() {
 fn c20_a_young_connection_does_not_hide_how_others_ended() {
     let options = long();
     let mut connecting = Connecting::to(unix(), &options, Instant::now());
-    let hub = options.hub(false, Instant::now());
-    let late = |connecting: &Connecting, age| connecting.late(&hub, age);
+    let shared = options.shared(false, Instant::now());
+    let late = |connecting: &Connecting, age| connecting.late(&shared, age);
     assert!(matches!(late(&connecting, Duration::ZERO), ConnectError::NoGreeting { .. }));
     connecting.again(ended(EOF)).unwrap();
     let young = late(&connecting, SILENCE / 2);
@@ -123,7 +123,7 @@ fn c20_a_young_connection_does_not_hide_how_others_ended() {
     // Nor does one without a greeting hide that another was greeted.
     let silent = ConnectError::NoCapabilities { waited: SILENCE, evidence: None };
     assert_eq!(connecting.again(silent).unwrap(), Duration::ZERO);
-    let greeted_before = connecting.late(&hub, SILENCE);
+    let greeted_before = connecting.late(&shared, SILENCE);
     assert!(matches!(greeted_before, ConnectError::NoCapabilities { .. }), "{greeted_before:?}");
 }
 
@@ -153,10 +153,10 @@ fn c20_a_silent_server_that_is_gone_is_told_as_gone() {
 #[test]
 fn c20_a_connection_that_exists_is_looked_at_at_the_deadline_only() {
     let options = long();
-    let hub = greeted(&options);
+    let shared = greeted(&options);
     let mut connecting = Connecting::once(&options, Instant::now());
     let deadline = connecting.deadline();
-    let mut handshake = connecting.handshake(hub);
+    let mut handshake = connecting.handshake(shared);
     assert!(handshake.poll(Waker::noop()).is_pending());
     assert_eq!(handshake.look_at(), deadline);
 }
@@ -172,20 +172,20 @@ fn c20_silence_is_looked_at_after_a_second() {
     let deadline = connecting.deadline();
     let stream = connect_unix(&path, deadline).unwrap();
     connecting.opened(Ok(stream.into())).unwrap();
-    let hub = options.hub(false, Instant::now());
-    let mut handshake = connecting.handshake(hub.clone());
+    let shared = options.shared(false, Instant::now());
+    let mut handshake = connecting.handshake(shared.clone());
     let before = Instant::now();
     assert!(handshake.poll(Waker::noop()).is_pending());
     assert_eq!(handshake.look_at(), deadline);
-    hub.receive(Received::Bytes(GREETING));
+    shared.receive(Received::Bytes(GREETING));
     assert!(handshake.poll(Waker::noop()).is_pending());
     assert_eq!(handshake.look_at(), deadline, "qmp_capabilities is not sent");
-    assert_eq!(hub.flush(|bytes, _| Ok(bytes.len())), Flushed::All);
+    assert_eq!(shared.flush(|bytes, _| Ok(bytes.len())), Flushed::All);
     assert!(handshake.poll(Waker::noop()).is_pending());
     let look_at = handshake.look_at();
     assert!((before + SILENCE..=Instant::now() + SILENCE).contains(&look_at));
     // What comes meanwhile does not put it off.
-    hub.receive(Received::Bytes(br#"{"event": "STOP", "timestamp": {}}"#));
+    shared.receive(Received::Bytes(br#"{"event": "STOP", "timestamp": {}}"#));
     assert!(handshake.poll(Waker::noop()).is_pending());
     assert_eq!(handshake.look_at(), look_at);
 }
@@ -204,8 +204,8 @@ fn c20_a_silent_tcp_connection_is_reset() {
         let stream = connect_tcp("127.0.0.1", port, connecting.deadline()).unwrap();
         let opened = connecting.opened(Ok(stream.into())).unwrap();
         let (mut server, _) = listener.accept().unwrap();
-        let hub = if silent { greeted(&options) } else { options.hub(false, Instant::now()) };
-        let mut handshake = connecting.handshake(hub);
+        let shared = if silent { greeted(&options) } else { options.shared(false, Instant::now()) };
+        let mut handshake = connecting.handshake(shared);
         assert!(matches!(handshake.poll(Waker::noop()), Poll::Pending));
         drop(handshake);
         drop(opened);

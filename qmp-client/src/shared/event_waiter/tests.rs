@@ -7,9 +7,9 @@ use qmp_proto::{Config, Connection, Request};
 
 use crate::shared::testing::{Wakes, event};
 
-fn watch(matcher: impl Fn(&Event) -> bool + Send + Sync + 'static) -> Watch {
+fn watch(matcher: impl Fn(&Event) -> bool + Send + Sync + 'static) -> EventWaiter {
     let mut connection = <Connection>::new(Config::default(), 0);
-    Watch::new(connection.execute(Request::new("stop"), None).unwrap(), Box::new(matcher))
+    EventWaiter::new(connection.execute(Request::new("stop"), None).unwrap(), Box::new(matcher))
 }
 
 #[test]

@@ -19,40 +19,40 @@ fn ids(sent: &str) -> impl Iterator<Item = &str> {
 
 #[test]
 fn c9_commands_wait_until_the_server_is_ready() {
-    let (hub, handshake) = greeted();
+    let (shared, handshake) = greeted();
     let (wakes, waker) = Wakes::new();
-    let _pending = execute(&hub, "stop");
-    let mut ready = hub.ready();
+    let _pending = execute(&shared, "stop");
+    let mut ready = shared.ready();
     assert!(ready.poll(&waker).is_pending());
-    assert_eq!(send(&hub), "");
-    hear(&hub, &reply(handshake));
+    assert_eq!(send(&shared), "");
+    hear(&shared, &reply(handshake));
     assert_eq!(wakes.count(), 1);
     assert!(matches!(ready.poll(&waker), Poll::Ready(Ok(_))));
-    assert!(send(&hub).contains("stop"));
+    assert!(send(&shared).contains("stop"));
 }
 
 #[test]
 fn c17_an_end_before_ready_is_told() {
-    let (hub, _) = greeted();
+    let (shared, _) = greeted();
     let (wakes, waker) = Wakes::new();
-    let mut ready = hub.ready();
+    let mut ready = shared.ready();
     assert!(ready.poll(&waker).is_pending());
-    assert!(!hub.receive(Received::Eof));
+    assert!(!shared.receive(Received::Eof));
     assert_eq!(wakes.count(), 1);
     let eof = CloseReason::Eof { mid_message: false };
     assert!(matches!(ready.poll(&waker), Poll::Ready(Err(reason)) if reason == eof));
-    assert_eq!(hub.closed().poll(&waker), Poll::Ready(eof));
+    assert_eq!(shared.closed().poll(&waker), Poll::Ready(eof));
 }
 
 #[test]
 fn c8_what_the_transport_did_not_take_stays_and_goes_out_once() {
-    let hub = ready();
-    let _pending = execute(&hub, "stop");
+    let shared = ready();
+    let _pending = execute(&shared, "stop");
     let mut sent = Vec::new();
     // One byte a call, and full after each.
     for _ in 0..10 {
         let mut taken = false;
-        let flushed = hub.flush(|bytes, _| {
+        let flushed = shared.flush(|bytes, _| {
             if taken {
                 return Err(io::ErrorKind::WouldBlock.into());
             }
@@ -61,10 +61,10 @@ fn c8_what_the_transport_did_not_take_stays_and_goes_out_once() {
             Ok(1)
         });
         assert_eq!(flushed, Flushed::Blocked);
-        assert!(hub.is_blocked());
+        assert!(shared.is_blocked());
     }
-    sent.extend(send(&hub).into_bytes());
-    assert!(!hub.is_blocked());
+    sent.extend(send(&shared).into_bytes());
+    assert!(!shared.is_blocked());
     let sent = String::from_utf8(sent).unwrap();
     assert!(sent.starts_with("{\"execute\":\"stop\",\"id\":"), "{sent}");
     assert_eq!(sent.matches("stop").count(), 1);
@@ -72,10 +72,10 @@ fn c8_what_the_transport_did_not_take_stays_and_goes_out_once() {
 
 #[test]
 fn c8_an_interrupted_send_is_repeated() {
-    let hub = ready();
-    let _pending = execute(&hub, "stop");
+    let shared = ready();
+    let _pending = execute(&shared, "stop");
     let mut calls = 0;
-    let flushed = hub.flush(|bytes, _| {
+    let flushed = shared.flush(|bytes, _| {
         calls += 1;
         if calls == 1 { Err(io::ErrorKind::Interrupted.into()) } else { Ok(bytes.len()) }
     });
@@ -86,67 +86,67 @@ fn c8_an_interrupted_send_is_repeated() {
 /// the reason of the end.
 #[test]
 fn c17_after_a_failure_to_send_what_came_before_is_still_read() {
-    let hub = ready();
+    let shared = ready();
     let (_, waker) = Wakes::new();
-    let mut first = execute(&hub, "stop");
-    send(&hub);
-    let (mut second, mut third) = (execute(&hub, "cont"), execute(&hub, "system_reset"));
+    let mut first = execute(&shared, "stop");
+    send(&shared);
+    let (mut second, mut third) = (execute(&shared, "cont"), execute(&shared, "system_reset"));
     let mut taken = [Ok(3), Err(io::ErrorKind::BrokenPipe.into())].into_iter();
-    assert_eq!(hub.flush(|_, _| taken.next().unwrap()), Flushed::Failed);
+    assert_eq!(shared.flush(|_, _| taken.next().unwrap()), Flushed::Failed);
     // Nothing is tried any more, and nothing else is torn: these are safe to try again.
-    let mut fourth = execute(&hub, "system_powerdown");
-    assert_eq!(send(&hub), "");
-    assert!(hear(&hub, &reply(first.id())));
-    assert!(!hub.receive(Received::Eof));
+    let mut fourth = execute(&shared, "system_powerdown");
+    assert_eq!(send(&shared), "");
+    assert!(hear(&shared, &reply(first.id())));
+    assert!(!shared.receive(Received::Eof));
     let reset = || CloseReason::Failed(IoFailure::Reset);
     assert!(matches!(first.poll(&waker), Poll::Ready(Ok(_))));
     assert_eq!(second.poll(&waker), Poll::Ready(Err(Error::Unanswered(reset()))));
     for unsent in [&mut third, &mut fourth] {
         assert_eq!(unsent.poll(&waker), Poll::Ready(Err(Error::NotSent(reset()))));
     }
-    assert_eq!(hub.closed().poll(&waker), Poll::Ready(reset()));
+    assert_eq!(shared.closed().poll(&waker), Poll::Ready(reset()));
 }
 
 #[test]
 fn c16_withdrawing_the_last_command_makes_it_idle() {
-    let hub = ready();
+    let shared = ready();
     let (wakes, waker) = Wakes::new();
-    assert!(hub.idle().poll(&waker).is_ready());
-    let pending = execute(&hub, "stop");
-    let mut idle = hub.idle();
+    assert!(shared.idle().poll(&waker).is_ready());
+    let pending = execute(&shared, "stop");
+    let mut idle = shared.idle();
     assert!(idle.poll(&waker).is_pending());
     assert_eq!(pending.give_up(), Err(Error::TimedOut { sent: false }));
     assert_eq!(wakes.count(), 1);
     assert!(idle.poll(&waker).is_ready());
-    assert_eq!(send(&hub), "");
+    assert_eq!(send(&shared), "");
 }
 
 #[test]
 fn c17_after_the_end_everything_says_so() {
-    let hub = ready();
+    let shared = ready();
     let (_, waker) = Wakes::new();
-    hub.abort();
-    assert!(hub.is_closed());
-    let refused = hub.execute(command("stop"), None).unwrap_err();
+    shared.abort();
+    assert!(shared.is_closed());
+    let refused = shared.execute(command("stop"), None).unwrap_err();
     assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
-    let refused = hub.execute_until(command("stop"), Box::new(|_| true)).unwrap_err();
+    let refused = shared.execute_until(command("stop"), Box::new(|_| true)).unwrap_err();
     assert_eq!(refused, Refusal::Closed(CloseReason::Requested));
-    assert!(hub.subscribe(EventLimits::default()).poll_next(&waker) == Poll::Ready(None));
-    assert!(!hub.receive(Received::Eof));
-    assert_eq!(hub.closed().poll(&waker), Poll::Ready(CloseReason::Requested));
+    assert!(shared.subscribe(EventLimits::default()).poll_next(&waker) == Poll::Ready(None));
+    assert!(!shared.receive(Received::Eof));
+    assert_eq!(shared.closed().poll(&waker), Poll::Ready(CloseReason::Requested));
 }
 
 /// Others may end or withdraw commands while the transport receives. Who receives goes on to read
 /// next, so by then all that has come must have been handed out.
 #[test]
 fn c17_what_was_received_is_handed_out_when_receive_returns() {
-    let hub = ready();
+    let shared = ready();
     let (_, waker) = Wakes::new();
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                drop(execute(&hub, "withdrawn"));
+                drop(execute(&shared, "withdrawn"));
             }
         });
         for _ in 0..500 {
@@ -154,11 +154,11 @@ fn c17_what_was_received_is_handed_out_when_receive_returns() {
                 thread::yield_now();
                 false
             };
-            let _until = hub.execute_until(command("watching"), Box::new(matcher)).unwrap();
-            let mut pending = execute(&hub, "stop");
+            let _until = shared.execute_until(command("watching"), Box::new(matcher)).unwrap();
+            let mut pending = execute(&shared, "stop");
             // All are answered, those of the other thread that it withdrew too late included.
-            let replies: String = ids(&send(&hub)).map(reply).collect();
-            hear(&hub, &(event_text("STOP") + &replies));
+            let replies: String = ids(&send(&shared)).map(reply).collect();
+            hear(&shared, &(event_text("STOP") + &replies));
             let told = pending.poll(&waker).is_ready();
             // Let the other thread end too before this one fails.
             done.fetch_or(!told, Ordering::Relaxed);
@@ -170,43 +170,44 @@ fn c17_what_was_received_is_handed_out_when_receive_returns() {
 
 #[test]
 fn c15_matchers_run_without_the_lock() {
-    let hub = ready();
-    let looking = hub.clone();
-    let _until =
-        hub.execute_until(command("device_del"), Box::new(move |_| looking.is_closed())).unwrap();
-    send(&hub);
+    let shared = ready();
+    let looking = shared.clone();
+    let _until = shared
+        .execute_until(command("device_del"), Box::new(move |_| looking.is_closed()))
+        .unwrap();
+    send(&shared);
     let (done, is_done) = mpsc::channel();
     thread::spawn(move || {
-        hear(&hub, &event_text("DEVICE_DELETED"));
+        hear(&shared, &event_text("DEVICE_DELETED"));
         done.send(())
     });
-    is_done.recv_timeout(PATIENCE).expect("the matcher can use the hub");
+    is_done.recv_timeout(PATIENCE).expect("the matcher can use the shared");
 }
 
 /// What a matcher owns is a caller's code too, and its end may be that of the last client.
 #[test]
 fn c15_matchers_are_dropped_without_the_lock() {
-    struct LooksWhenDropped(Arc<Hub>);
+    struct LooksWhenDropped(Arc<SharedConnection>);
     impl Drop for LooksWhenDropped {
         fn drop(&mut self) {
             self.0.is_closed();
         }
     }
 
-    let hub = ready();
+    let shared = ready();
     let ((begun, has_begun), (go_on, may_go_on)) = (mpsc::channel(), mpsc::channel::<()>());
     let may_go_on = Mutex::new(may_go_on);
-    let owned = LooksWhenDropped(hub.clone());
+    let owned = LooksWhenDropped(shared.clone());
     let matcher = move |_: &_| {
         begun.send(()).unwrap();
         may_go_on.lock().unwrap().recv_timeout(PATIENCE).unwrap();
         let _ = &owned;
         false
     };
-    let until = hub.execute_until(command("device_del"), Box::new(matcher)).unwrap();
-    send(&hub);
+    let until = shared.execute_until(command("device_del"), Box::new(matcher)).unwrap();
+    send(&shared);
     let (done, is_done) = mpsc::channel();
-    let receiving = hub.clone();
+    let receiving = shared.clone();
     thread::spawn(move || {
         hear(&receiving, &event_text("DEVICE_DELETED"));
         done.send(())
@@ -215,43 +216,43 @@ fn c15_matchers_are_dropped_without_the_lock() {
     // The caller gives up meanwhile, so that the matcher is the receiving thread's to drop.
     assert_eq!(until.give_up(), Error::TimedOut { sent: true });
     go_on.send(()).unwrap();
-    is_done.recv_timeout(PATIENCE).expect("the matcher's end can use the hub");
+    is_done.recv_timeout(PATIENCE).expect("the matcher's end can use the shared");
 }
 
 /// Closing needs nobody to receive.
 #[test]
 fn c19_close_ends_what_waits_and_keeps_what_is_in_flight() {
-    let hub = ready();
+    let shared = ready();
     let (wakes, waker) = Wakes::new();
-    let mut sent = execute(&hub, "stop");
-    send(&hub);
-    let mut queued = execute(&hub, "cont");
+    let mut sent = execute(&shared, "stop");
+    send(&shared);
+    let mut queued = execute(&shared, "cont");
     assert!(queued.poll(&waker).is_pending());
-    hub.close();
+    shared.close();
     assert_eq!(wakes.count(), 1);
     let not_sent = Error::NotSent(CloseReason::Requested);
     assert_eq!(queued.poll(&waker), Poll::Ready(Err(not_sent)));
-    assert_eq!(hub.execute(command("stop"), None).unwrap_err(), Refusal::Closing);
-    assert!(hub.closed().poll(&waker).is_pending());
-    assert!(!hear(&hub, &reply(sent.id())), "that was the last reply");
+    assert_eq!(shared.execute(command("stop"), None).unwrap_err(), Refusal::Closing);
+    assert!(shared.closed().poll(&waker).is_pending());
+    assert!(!hear(&shared, &reply(sent.id())), "that was the last reply");
     assert!(matches!(sent.poll(&waker), Poll::Ready(Ok(_))));
-    assert_eq!(hub.closed().poll(&waker), Poll::Ready(CloseReason::Requested));
+    assert_eq!(shared.closed().poll(&waker), Poll::Ready(CloseReason::Requested));
 }
 
 /// However often one asks, one is noted once; who gives up waiting is not.
 #[test]
 fn waiters_are_kept_once_and_woken_once() {
-    let hub = ready();
-    let _pending = execute(&hub, "stop");
+    let shared = ready();
+    let _pending = execute(&shared, "stop");
     let ((wakes, waker), (others, other)) = (Wakes::new(), Wakes::new());
-    let (mut idle, mut closed, mut given_up) = (hub.idle(), hub.closed(), hub.closed());
+    let (mut idle, mut closed, mut given_up) = (shared.idle(), shared.closed(), shared.closed());
     for _ in 0..3 {
         assert!(idle.poll(&waker).is_pending());
         assert!(closed.poll(&waker).is_pending());
         assert!(given_up.poll(&other).is_pending());
     }
     drop(given_up);
-    hub.abort();
+    shared.abort();
     assert_eq!((wakes.count(), others.count()), (2, 0));
     assert!(idle.poll(&waker).is_ready() && closed.poll(&waker).is_ready());
 }
@@ -259,14 +260,14 @@ fn waiters_are_kept_once_and_woken_once() {
 /// What comes before wakes nobody who waits for the end alone.
 #[test]
 fn only_those_whom_it_concerns_are_woken() {
-    let hub = ready();
+    let shared = ready();
     let ((wakes, waker), (others, other)) = (Wakes::new(), Wakes::new());
-    let (mut idle, mut closed) = (hub.idle(), hub.closed());
-    let pending = execute(&hub, "stop");
+    let (mut idle, mut closed) = (shared.idle(), shared.closed());
+    let pending = execute(&shared, "stop");
     assert!(idle.poll(&waker).is_pending());
     assert!(closed.poll(&other).is_pending());
-    send(&hub);
-    hear(&hub, &reply(pending.id()));
+    send(&shared);
+    hear(&shared, &reply(pending.id()));
     assert_eq!((wakes.count(), others.count()), (1, 0));
 }
 
@@ -289,15 +290,15 @@ fn errors_of_the_system_are_told_apart() {
 /// Events may be rare: until the next one, what nobody reads any more must not pile up.
 #[test]
 fn c14_what_is_dropped_is_not_kept_until_the_next_event() {
-    let hub = ready();
-    let kept = hub.subscribe(EventLimits::default());
+    let shared = ready();
+    let kept = shared.subscribe(EventLimits::default());
     for _ in 0..100 {
-        drop(hub.subscribe(EventLimits::default()));
-        assert!(hub.lock().subscribers.len() <= 2);
+        drop(shared.subscribe(EventLimits::default()));
+        assert!(shared.lock().subscribers.len() <= 2);
     }
-    let last = hub.subscribe(EventLimits::default());
-    assert_eq!(hub.lock().subscribers.len(), 2);
-    hear(&hub, &event_text("STOP"));
+    let last = shared.subscribe(EventLimits::default());
+    assert_eq!(shared.lock().subscribers.len(), 2);
+    hear(&shared, &event_text("STOP"));
     for subscription in [kept, last] {
         let next = subscription.poll_next(Waker::noop());
         assert!(matches!(next, Poll::Ready(Some(Ok(event))) if event.name() == "STOP"));
@@ -306,13 +307,13 @@ fn c14_what_is_dropped_is_not_kept_until_the_next_event() {
 
 #[test]
 fn c14_a_subscription_after_the_end_is_not_kept() {
-    let hub = ready();
-    let before = hub.subscribe(EventLimits::default());
-    assert!(!hub.receive(Received::Eof));
+    let shared = ready();
+    let before = shared.subscribe(EventLimits::default());
+    assert!(!shared.receive(Received::Eof));
     for _ in 0..10 {
-        let late = hub.subscribe(EventLimits::default());
+        let late = shared.subscribe(EventLimits::default());
         assert!(late.poll_next(Waker::noop()) == Poll::Ready(None));
-        assert_eq!(hub.lock().subscribers.len(), 0);
+        assert_eq!(shared.lock().subscribers.len(), 0);
     }
     assert!(before.poll_next(Waker::noop()) == Poll::Ready(None));
 }
@@ -320,9 +321,9 @@ fn c14_a_subscription_after_the_end_is_not_kept() {
 /// A subscriber that comes while the last events are handed out still gets its end.
 #[test]
 fn c17_a_subscription_during_the_end_ends() {
-    let hub = ready();
+    let shared = ready();
     let (subscribed, subscription) = mpsc::channel();
-    let subscribing = hub.clone();
+    let subscribing = shared.clone();
     let subscribed = Mutex::new(Some(subscribed));
     let matcher = move |_: &_| {
         if let Some(subscribed) = subscribed.lock().unwrap().take() {
@@ -330,35 +331,35 @@ fn c17_a_subscription_during_the_end_ends() {
         }
         false
     };
-    let _until = hub.execute_until(command("device_del"), Box::new(matcher)).unwrap();
-    send(&hub);
+    let _until = shared.execute_until(command("device_del"), Box::new(matcher)).unwrap();
+    send(&shared);
     // The event, and in the same piece what ends the connection.
-    assert!(!hear(&hub, &(event_text("DEVICE_DELETED") + "garbage")));
+    assert!(!hear(&shared, &(event_text("DEVICE_DELETED") + "garbage")));
     let subscription = subscription.recv_timeout(PATIENCE).unwrap();
     assert!(subscription.poll_next(Waker::noop()) == Poll::Ready(None));
-    assert_eq!(hub.lock().subscribers.len(), 0);
+    assert_eq!(shared.lock().subscribers.len(), 0);
 }
 
 /// The transport takes a byte and no more: what comes later was never sent.
 #[test]
 fn c8_behind_a_transport_that_is_full_commands_can_be_withdrawn() {
-    let hub = ready();
-    let first = execute(&hub, "first");
+    let shared = ready();
+    let first = execute(&shared, "first");
     let mut left = 1;
     let mut flush = || {
-        hub.flush(|_, _| match std::mem::take(&mut left) {
+        shared.flush(|_, _| match std::mem::take(&mut left) {
             0 => Err(io::ErrorKind::WouldBlock.into()),
             taken => Ok(taken),
         })
     };
     assert_eq!(flush(), Flushed::Blocked);
-    let second = execute(&hub, "second");
+    let second = execute(&shared, "second");
     assert_eq!(flush(), Flushed::Blocked);
-    let _third = execute(&hub, "third");
+    let _third = execute(&shared, "third");
     assert_eq!(flush(), Flushed::Blocked);
     assert_eq!(second.give_up(), Err(Error::TimedOut { sent: false }));
     assert_eq!(first.give_up(), Err(Error::TimedOut { sent: true }));
-    let sent = send(&hub);
+    let sent = send(&shared);
     assert!(sent.contains("first") && sent.contains("third"), "{sent}");
     assert!(!sent.contains("second"), "{sent}");
 }
@@ -375,47 +376,47 @@ fn c22_the_hub_is_shown_without_what_goes_through_it() {
             assert!(!dense.contains("104,117,110"), "{text}");
         }
     }
-    let (hub, handshake) = greeted();
+    let (shared, handshake) = greeted();
     let prepared = || {
         let arguments = std::collections::BTreeMap::from([("password", SECRET)]);
         Request::new("set_password").arguments(arguments).prepare().unwrap()
     };
-    let events = hub.subscribe(EventLimits::default());
-    let pending = hub.execute(prepared(), None).unwrap();
-    let until = hub.execute_until(prepared(), Box::new(|_| true)).unwrap();
-    assert_unseen(&hub);
-    hear(&hub, &reply(handshake));
+    let events = shared.subscribe(EventLimits::default());
+    let pending = shared.execute(prepared(), None).unwrap();
+    let until = shared.execute_until(prepared(), Box::new(|_| true)).unwrap();
+    assert_unseen(&shared);
+    hear(&shared, &reply(handshake));
     let mut taken = false;
-    let flushed = hub.flush(|bytes, _| match std::mem::replace(&mut taken, true) {
+    let flushed = shared.flush(|bytes, _| match std::mem::replace(&mut taken, true) {
         true => Err(io::ErrorKind::WouldBlock.into()),
         false => Ok(bytes.len() / 2),
     });
     assert_eq!(flushed, Flushed::Blocked);
-    let behind = hub.execute(prepared(), None).unwrap();
-    assert_unseen(&hub);
-    send(&hub);
+    let behind = shared.execute(prepared(), None).unwrap();
+    assert_unseen(&shared);
+    send(&shared);
     let id = pending.id();
     hear(
-        &hub,
+        &shared,
         &format!(r#"{{"event": "A", "data": "{SECRET}"}} {{"return": "{SECRET}", "id": {id}}}"#),
     );
-    hear(&hub, &format!(r#"{{"return": "{SECRET}"#));
-    assert_unseen(&hub);
+    hear(&shared, &format!(r#"{{"return": "{SECRET}"#));
+    assert_unseen(&shared);
     assert_unseen(&(&pending, &until, &behind, &events));
 }
 
 #[test]
 fn c17_the_adapters_reason_to_end_is_told_to_all() {
-    let hub = ready();
-    let mut sent = execute(&hub, "stop");
-    send(&hub);
-    let mut waiting = execute(&hub, "cont");
+    let shared = ready();
+    let mut sent = execute(&shared, "stop");
+    send(&shared);
+    let mut waiting = execute(&shared, "cont");
     let reason = CloseReason::CallbackPanicked("oh".into());
-    hub.abort_with(reason.clone());
-    hub.abort();
+    shared.abort_with(reason.clone());
+    shared.abort();
     let Poll::Ready(Err(error)) = sent.poll(Waker::noop()) else { panic!("it is over") };
     assert_eq!(error, Error::Unanswered(reason.clone()));
     let Poll::Ready(Err(error)) = waiting.poll(Waker::noop()) else { panic!("it is over") };
     assert_eq!(error, Error::NotSent(reason.clone()));
-    assert_eq!(hub.inspect(|connection| connection.close_reason().cloned()), Some(reason));
+    assert_eq!(shared.inspect(|connection| connection.close_reason().cloned()), Some(reason));
 }

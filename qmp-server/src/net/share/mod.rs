@@ -136,7 +136,7 @@ fn config(upstream: &Client, options: &ShareOptions) -> Config {
     let mut config = Config::default();
     config.version = upstream.greeting().version.clone().unwrap_or(config.version);
     // A capability that the server offers and `upstream` has not enabled cannot be passed on.
-    let out_of_band = upstream.hub().inspect(|it| it.oob_enabled());
+    let out_of_band = upstream.shared().inspect(|it| it.oob_enabled());
     config.capabilities.retain(|capability| capability != "oob" || out_of_band);
     config.max_command = options.max_command;
     config.max_output = options.max_unread;

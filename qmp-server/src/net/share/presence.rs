@@ -5,11 +5,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::Wake;
 
-use qmp_blocking::__server::Nudge;
+use qmp_blocking::__server::Notifier;
 
 #[derive(Debug)]
 pub(super) struct Presence {
-    nudge: Nudge,
+    nudge: Notifier,
     negotiated: AtomicBool,
     sent_away: AtomicBool,
 }
@@ -17,11 +17,11 @@ pub(super) struct Presence {
 impl Presence {
     pub(super) fn new() -> io::Result<Self> {
         let [negotiated, sent_away] = [(); 2].map(|()| AtomicBool::new(false));
-        Ok(Self { nudge: Nudge::new()?, negotiated, sent_away })
+        Ok(Self { nudge: Notifier::new()?, negotiated, sent_away })
     }
 
     /// What the client's thread waits at.
-    pub(super) fn nudge(&self) -> &Nudge {
+    pub(super) fn notify(&self) -> &Notifier {
         &self.nudge
     }
 
@@ -36,7 +36,7 @@ impl Presence {
     /// Another client takes its place.
     pub(super) fn send_away(&self) {
         self.sent_away.store(true, Ordering::Relaxed);
-        self.nudge.nudge();
+        self.nudge.notify();
     }
 
     pub(super) fn is_sent_away(&self) -> bool {
@@ -47,10 +47,10 @@ impl Presence {
 /// Replies and events of the server wake the client's thread.
 impl Wake for Presence {
     fn wake(self: Arc<Self>) {
-        self.nudge.nudge();
+        self.nudge.notify();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.nudge.nudge();
+        self.nudge.notify();
     }
 }

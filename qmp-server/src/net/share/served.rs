@@ -60,7 +60,7 @@ impl Served {
             presence,
             socket,
             connection: Connection::new(share.config.clone()),
-            events: share.upstream.hub().subscribe(limits),
+            events: share.upstream.shared().subscribe(limits),
             running: Vec::new(),
             negotiate_by: deadline(Some(share.options.negotiation_timeout)),
             stalled: None,
@@ -130,7 +130,7 @@ impl Served {
             let descriptor = self.connection.take_descriptor();
             request = descriptor.into_iter().fold(request, Request::descriptor);
         }
-        Ok(upstream.hub().execute(request.prepare()?, None)?)
+        Ok(upstream.shared().execute(request.prepare()?, None)?)
     }
 
     fn pass_replies(&mut self, waker: &Waker) {
@@ -181,7 +181,7 @@ impl Served {
             }
         }
         // There may be more.
-        self.presence.nudge().nudge();
+        self.presence.notify().notify();
     }
 
     /// Sends what the socket takes at once.
@@ -216,7 +216,7 @@ impl Served {
         let mut wanted = PollFlags::empty();
         wanted.set(PollFlags::IN, self.connection.wants_input());
         wanted.set(PollFlags::OUT, self.connection.transmit().is_some());
-        let ready = self.presence.nudge().wait_at_or_end(&self.socket, wanted, timeout);
+        let ready = self.presence.notify().wait_at_or_end(&self.socket, wanted, timeout);
         if ready.intersects(PollFlags::HUP | PollFlags::ERR) {
             // Its last commands are dropped. QEMU mostly drops them too: it executed a command that was written just
             // before the close in 2 of 8 runs.

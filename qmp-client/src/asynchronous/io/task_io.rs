@@ -16,17 +16,17 @@ use crate::asynchronous::io::transport::Transport;
 use crate::shared::pending::{Pending, Standing};
 use crate::shared::sync::{Arc, AtomicU8, Ordering};
 use crate::shared::waiting::Wait;
-use crate::shared::{Effect, Flushed, Hub, Manner, Received};
+use crate::shared::{Effect, Flushed, Manner, Received, SharedConnection};
 
 /// How often one receives before others have their turn.
 pub(crate) const ROUNDS: usize = 4;
 
-/// The hub, and the transport behind it.
-pub(crate) struct Link {
-    pub(crate) hub: Arc<Hub>,
+/// The shared connection, and the transport behind it.
+pub(crate) struct TaskIo {
+    pub(crate) shared: Arc<SharedConnection>,
     pub(crate) transport: Box<dyn Transport>,
     /// Callers may receive too.
-    pub(crate) shared: bool,
+    pub(crate) callers_receive: bool,
     bell: StdArc<Bell>,
     /// Rings the bell. What is shared knows this one waker alone.
     ringer: Waker,
@@ -51,7 +51,7 @@ pub(crate) enum Came {
 }
 
 /// Somebody receives, and nobody else does until this is dropped.
-pub(crate) struct Receiving<'a>(&'a Link);
+pub(crate) struct Receiving<'a>(&'a TaskIo);
 
 impl Receiving<'_> {
     /// Receives once, for a caller or for the driver, and tells what it led to, and whether there may be
@@ -62,10 +62,10 @@ impl Receiving<'_> {
         buffer: &mut [u8],
         caller: Option<CommandId>,
     ) -> Poll<(Effect, bool)> {
-        let link = self.0;
-        let waker = if link.shared { &link.ringer } else { driver };
+        let io = self.0;
+        let waker = if io.callers_receive { &io.ringer } else { driver };
         let context = &mut Context::from_waker(waker);
-        link.transport.poll_receive(context, buffer).map(|received| {
+        io.transport.poll_receive(context, buffer).map(|received| {
             let more = matches!(received, Ok(length) if length == buffer.len());
             let received = match &received {
                 Ok(0) => Received::Eof,
@@ -75,7 +75,7 @@ impl Receiving<'_> {
                 }
                 Err(error) => Received::from(error),
             };
-            (link.hub.receive_as(received, caller), more)
+            (io.shared.receive_as(received, caller), more)
         })
     }
 }
@@ -88,12 +88,12 @@ impl Drop for Receiving<'_> {
     }
 }
 
-impl Link {
-    pub(crate) fn new(hub: Arc<Hub>, transport: Box<dyn Transport>) -> Arc<Self> {
-        let bell = Bell::new(hub.clone());
+impl TaskIo {
+    pub(crate) fn new(shared: Arc<SharedConnection>, transport: Box<dyn Transport>) -> Arc<Self> {
+        let bell = Bell::new(shared.clone());
         let ringer = Waker::from(bell.clone());
-        let (shared, receiving) = (transport.callers_may_receive(), AtomicU8::new(NOBODY));
-        Arc::new(Self { hub, transport, shared, bell, ringer, receiving })
+        let (callers_receive, receiving) = (transport.callers_may_receive(), AtomicU8::new(NOBODY));
+        Arc::new(Self { shared, transport, callers_receive, bell, ringer, receiving })
     }
 
     /// What wakes whoever has to receive.
@@ -124,9 +124,11 @@ impl Link {
         let send = |bytes: &[u8], descriptor: Option<BorrowedFd<'_>>| {
             self.transport.try_send(bytes, descriptor)
         };
-        match self.hub.flush(send) {
+        match self.shared.flush(send) {
             // The driver handles timeouts.
-            Flushed::All if self.hub.poll_timeout(Instant::now()).is_some() => self.call_driver(),
+            Flushed::All if self.shared.poll_timeout(Instant::now()).is_some() => {
+                self.call_driver()
+            }
             Flushed::All => {}
             Flushed::Blocked => self.call_driver(),
             Flushed::Failed => {
@@ -140,16 +142,16 @@ impl Link {
     /// Receives what a guest agent sent unasked, which is dropped, before a command goes out. If another
     /// task receives, that task drops it.
     pub(crate) fn drop_what_came(&self) {
-        if !self.hub.reads_first() {
+        if !self.shared.reads_first() {
             return;
         }
         let Some(_receiving) = self.try_receiving() else { return };
         let mut buffer = [0; 512];
-        while self.hub.reads_first() {
+        while self.shared.reads_first() {
             match self.transport.try_receive(&mut buffer) {
                 Ok(length) if length > 0 => {
                     let bytes = buffer.get(..length).unwrap_or(&buffer);
-                    self.hub.receive(Received::Bytes(bytes));
+                    self.shared.receive(Received::Bytes(bytes));
                 }
                 // The next read reports it.
                 _ => return,
@@ -159,10 +161,10 @@ impl Link {
 
     /// Gives a caller the turn whose command is the only one, and tells what he does.
     pub(crate) fn give_turn(&self, caller: &Pending) -> Manner {
-        if !self.shared {
+        if !self.callers_receive {
             return Manner::Sends;
         }
-        let (manner, watched) = self.hub.take_turn(caller.id());
+        let (manner, watched) = self.shared.take_turn(caller.id());
         if manner.receives() && !watched {
             self.bell.rouse_driver();
         }
@@ -233,14 +235,14 @@ impl Link {
 
     /// Ends the connection at once: the server sees it now, and everyone who waits.
     pub(crate) fn finish(&self) {
-        self.hub.abort();
+        self.shared.abort();
         self.transport.shut_down();
         self.call_driver();
     }
 }
 
-impl fmt::Debug for Link {
+impl fmt::Debug for TaskIo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Link").field("hub", &self.hub).finish_non_exhaustive()
+        f.debug_struct("TaskIo").field("shared", &self.shared).finish_non_exhaustive()
     }
 }
