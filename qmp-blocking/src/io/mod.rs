@@ -216,8 +216,7 @@ impl ThreadIo {
         self.turns.sends();
         let socket = self.socket.as_fd();
         match self.shared.flush(|bytes, descriptor| descriptors::send(socket, bytes, descriptor)) {
-            Flushed::All if self.shared.is_timed() => self.notify_if_timed(),
-            Flushed::All => {}
+            Flushed::All => self.notify_if_timed(),
             Flushed::Blocked => self.notify(),
             // What the server said before is still read, up to the end of the stream.
             Flushed::Failed => self.shut_down(),
@@ -259,6 +258,9 @@ impl ThreadIo {
 
     /// Wakes the background thread if it would sleep past the next timeout.
     fn notify_if_timed(&self) {
+        if !self.shared.is_timed() {
+            return;
+        }
         let next = self.shared.poll_timeout(Instant::now());
         if next.is_some_and(|at| lock(&self.background_sleep).lasts_past(at)) {
             self.notify();
@@ -391,7 +393,11 @@ impl<'a> Visit<'a> {
     /// Begins or ends an unattended wait.
     fn leave_to_background(&mut self, unattended: bool) {
         match (self.unattended, unattended) {
-            (false, true) if self.io.turns.attend() == Successor::Background => self.io.notify(),
+            (false, true) => match self.io.turns.attend() {
+                Successor::Background => self.io.notify(),
+                // Waiting for a guest agent's session starts a timer.
+                Successor::Found => self.io.notify_if_timed(),
+            },
             (true, false) => self.io.turns.unattend(),
             _ => {}
         }

@@ -107,6 +107,8 @@ impl TaskIo {
             let polled = wait.poll(context.waker());
             if polled.is_pending() {
                 self.expect_more();
+                // Waiting for a guest agent's session starts a timer.
+                self.call_driver_if_timed();
             }
             polled
         })
@@ -118,6 +120,13 @@ impl TaskIo {
         self.bell.expect_more();
     }
 
+    /// The driver handles timeouts.
+    fn call_driver_if_timed(&self) {
+        if self.shared.is_timed() && self.shared.poll_timeout(Instant::now()).is_some() {
+            self.call_driver();
+        }
+    }
+
     /// Sends from a caller's task. What is not taken at once is left to the driver.
     pub(crate) fn send(&self) {
         self.drop_what_came();
@@ -125,11 +134,7 @@ impl TaskIo {
             self.transport.try_send(bytes, descriptor)
         };
         match self.shared.flush(send) {
-            // The driver handles timeouts.
-            Flushed::All if self.shared.poll_timeout(Instant::now()).is_some() => {
-                self.call_driver()
-            }
-            Flushed::All => {}
+            Flushed::All => self.call_driver_if_timed(),
             Flushed::Blocked => self.call_driver(),
             Flushed::Failed => {
                 // What the server said before is still read, up to the end of the stream.
