@@ -25,7 +25,8 @@
 //! - [`Client::on_event`] and [`Client::submit`] call back, on a [`Pool`] of threads; [`scope`] waits
 //!   for that at its end. [`predecessor`] shows the same session in Ruby and here.
 //! - [`Client::supports`] tells which commands the server offers.
-//! - [`Builder::record`] writes a session down; [`trace`] reads and replays it.
+//! - [`Builder::record`] writes a session down; [`trace`] reads it, and the crate
+//!   `qmp-server` replays it.
 //! - [`guide`] has a page for each thing that is easily done wrong: events, timeouts, descriptors, reconnecting, tests.
 //! - [`commands`], [`guest_commands`] and [`events`] are typed; [`Command`] shows how to add one, and
 //!   [`Client::execute_request`] does without a type.

@@ -30,14 +30,17 @@
 //!
 //! # The loop
 //!
-//! An embedder does four things, in this order, whenever something has happened:
+//! An embedder does these things, in this order, again and again:
 //!
-//! 1. send what [`transmit`](Connection::transmit) lends, and tell
-//!    [`advance`](Connection::advance) how much of it the transport took;
-//! 2. receive, and hand over what came with [`handle_input`](Connection::handle_input)
+//! 1. take the outputs from [`poll_output`](Connection::poll_output), until there are none. After [`Output::Closed`], drop
+//!    the transport;
+//! 2. send what [`transmit`](Connection::transmit) lends, until there is nothing or the transport is full, and tell
+//!    [`advance`](Connection::advance) how much of it the transport took. This is the last step before the wait, since
+//!    an output may have led to a new command;
+//! 3. wait for the transport, until [`poll_timeout`](Connection::poll_timeout) at the latest;
+//! 4. receive, and pass the bytes to [`handle_input`](Connection::handle_input)
 //!    ([`handle_eof`](Connection::handle_eof), [`handle_failure`](Connection::handle_failure));
-//! 3. take what there is to tell from [`poll_output`](Connection::poll_output);
-//! 4. after [`Output::Closed`], drop the transport.
+//! 5. call [`handle_timeout`](Connection::handle_timeout), if a command has a deadline or the peer is a guest agent.
 //!
 //! Here against a script in place of a socket:
 //!

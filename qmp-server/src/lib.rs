@@ -7,8 +7,11 @@
 //! - [`Machine`] is what the commands do: a machine without a guest, to which you add commands of
 //!   your own, each a function.
 //! - [`Replay`] is a server that says again what a recorded session says.
+//! - The module `net`, with the feature `net`, serves all of them over sockets: `Server` is a machine at an address,
+//!   `Session` takes an application's own answers, `share` lets many clients use one server, and `relay` stands between a client
+//!   and a server.
 //!
-//! They do no I/O, and the crate is `no_std` with `alloc`. Here a client and a server talk in memory:
+//! Without `net` they do no I/O, and the crate is `no_std` with `alloc`. Here a client and a server talk in memory:
 //!
 //! ```
 //! use qmp_proto::{Config, Connection, Output, Raw, Request, Timestamp, commands::{Cont, QueryStatus}};

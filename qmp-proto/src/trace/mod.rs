@@ -1,4 +1,4 @@
-//! Recorded sessions as text, and their replay.
+//! Recorded sessions as text. The crate `qmp-server` replays them.
 //!
 //! A trace is a session's messages, both ways, in the form of QEMU's own documents:
 //!
