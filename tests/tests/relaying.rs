@@ -71,8 +71,9 @@ fn c3_a_client_that_says_much_has_to_wait() {
     assert!(seen < taken, "what is in its socket is not read: {seen} of {taken}");
     let mut direct = UnixStream::pair().unwrap();
     let capacity = fill(&mut direct.0);
-    // Two sockets, and what is on the way from one to the other.
-    assert!(taken <= 2 * capacity + (64 << 10), "{taken} bytes, and a socket has {capacity}");
+    // Two sockets, and what is on the way from one to the other. A socket holds up to twice as much in large pieces, as the
+    // relay sends them.
+    assert!(taken <= 4 * capacity + (64 << 10), "{taken} bytes, and a socket has {capacity}");
 }
 
 /// The server does not read, and it is not waited for on behalf of a client that is gone.
