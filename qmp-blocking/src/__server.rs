@@ -12,7 +12,7 @@ pub use crate::client::deadline;
 pub use crate::io::notifier::{Notifier, poll};
 pub use crate::lock::lock;
 
-/// What sharing a server needs of the server's client.
+/// The parts of a server's client that sharing the server needs.
 pub trait Upstream {
     /// The state of its connection.
     fn shared(&self) -> &Arc<SharedConnection>;
@@ -20,10 +20,10 @@ pub trait Upstream {
     /// Sends what may be sent now.
     fn flush(&self);
 
-    /// How long a command may take.
+    /// The timeout of a command.
     fn command_timeout(&self) -> Option<Duration>;
 
-    /// How much a subscriber's queue holds.
+    /// The limits of a subscriber's queue.
     fn event_limits(&self) -> EventLimits;
 
     /// Refuses a command that the server does not offer, if the client was built to do so.

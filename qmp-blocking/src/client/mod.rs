@@ -1,4 +1,4 @@
-//! What programs hold: the handle, in this file, through which any number of threads use one connection.
+//! The types that programs hold: the handle, in this file, through which any number of threads use one connection.
 //!
 //! `builder`, `listener` and `scope` make it, and `weak` is a handle that does not count. `pending` has commands that are
 //! started now and waited for later; `events` is a subscriber's iterator, and `offered` has the server's commands.

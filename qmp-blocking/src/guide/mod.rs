@@ -13,7 +13,7 @@
 //! - [`from_qemu_qmp`]: from Python's `qemu.qmp`.
 //! - [`predecessor`](crate::predecessor): from `qmp_client`, the Ruby library.
 //!
-//! What is different with tasks stands in `qmp_client::asynchronous::guide`; event loops of one's own, and fuzzing, in
+//! The differences for tasks are in `qmp_client::asynchronous::guide`; event loops of one's own, and fuzzing, in
 //! [`qmp_proto::guide`]. The code on these pages runs as tests.
 
 #[doc = include_str!("connecting.md")]

@@ -67,7 +67,7 @@ pub(crate) struct ThreadIo {
     background_sleep: Mutex<Sleep>,
 }
 
-/// How long the background thread sleeps, unless it is woken.
+/// The sleep of the background thread, unless it is woken.
 #[derive(Debug)]
 enum Sleep {
     Awake,
@@ -90,7 +90,7 @@ impl Sleep {
 }
 
 impl ThreadIo {
-    /// A line over a connected stream socket in blocking mode.
+    /// Moves bytes over a connected stream socket in blocking mode.
     pub(crate) fn new(shared: Arc<SharedConnection>, opened: Opened) -> io::Result<Self> {
         let Opened { socket, error: stream_error, .. } = opened;
         Ok(Self {
@@ -230,7 +230,7 @@ impl ThreadIo {
         self.notify();
     }
 
-    /// For the background thread: waits for a nudge, and sends what had found no room.
+    /// For the background thread: waits for the notifier, and sends what had found no room.
     pub(crate) fn doze(&self, timeout: Option<Duration>) {
         let ready = self.poll_in_background(false, timeout);
         self.serve(ready, None);

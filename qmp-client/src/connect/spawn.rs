@@ -9,7 +9,7 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
@@ -51,13 +51,13 @@ pub fn spawn(mut command: Command) -> Result<(OwnedFd, Child), ConnectError> {
         .map_err(|error| not_started(command.get_program(), error))?;
     // With the command goes our copy of the child's end, so that the child's death is seen.
     drop(command);
-    give_room(Room::Starting, outputs(&child));
+    give_room(Room::Starting, child.stdout.as_ref(), child.stderr.as_ref());
     Ok((ours.into(), child))
 }
 
 /// Ends the special treatment of a child whose start is complete.
 pub fn started(child: &Child) {
-    give_room(Room::Usual, outputs(child));
+    give_room(Room::Usual, child.stdout.as_ref(), child.stderr.as_ref());
 }
 
 /// Ends a child with which connecting failed. Returns the reason: see [`Reaping`].
@@ -133,10 +133,6 @@ fn readable(pipe: &File) -> usize {
     rustix::io::ioctl_fionread(pipe).map_or(0, |bytes| bytes.try_into().unwrap_or(usize::MAX))
 }
 
-fn outputs(child: &Child) -> [Option<BorrowedFd<'_>>; 2] {
-    [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)]
-}
-
 /// Refuses arguments with which QEMU would leave its parent, and the socket with it.
 ///
 /// # Errors
@@ -170,7 +166,8 @@ pub enum Room {
 }
 
 /// Sets the size of the pipes from a child, on Linux. If that is refused, they stay as they are.
-pub fn give_room(room: Room, pipes: [Option<BorrowedFd<'_>>; 2]) {
+pub fn give_room(room: Room, stdout: Option<&impl AsFd>, stderr: Option<&impl AsFd>) {
+    let pipes = [stdout.map(AsFd::as_fd), stderr.map(AsFd::as_fd)];
     #[cfg(any(target_os = "linux", target_os = "android"))]
     for pipe in pipes.into_iter().flatten() {
         let size = match room {

@@ -2,8 +2,8 @@
 //!
 //! `config` is passed in at the start. `phase` has every phase and transition. A peer is a monitor, for which `opening` and
 //! `negotiation` lead from the first byte to ready and `monitor` has the rest, or a `guest_agent` with its sessions.
-//! `inbound` handles received messages, and `outbound` sends commands. `timers` has deadlines, and `ending` the end. `output` is passed out; `close` has the reasons for
-//! an end, and `evidence` has messages that explain one.
+//! `inbound` handles received messages, and `outbound` sends commands. `timers` has deadlines, and `ending` the end. `output`
+//! is passed out; `close` has the reasons for an end, and `evidence` has messages that explain one.
 
 pub(crate) mod config;
 pub(crate) mod phase;

@@ -55,7 +55,7 @@ pub struct Connection<F = Infallible> {
     queue: VecDeque<Waiting>,
     running: Vec<Running>,
     next_ticket: u64,
-    wire: SendBuffer,
+    wire: SendBuffer<Infallible>,
     outputs: VecDeque<Output>,
     close_reason: Option<CloseReason>,
 }
@@ -204,7 +204,7 @@ impl<F> Connection<F> {
 
     /// What to send now; `None` if nothing.
     pub fn transmit(&self) -> Option<&[u8]> {
-        self.wire.lend()
+        self.wire.lend().map(|transmit| transmit.bytes)
     }
 
     /// Notes that the transport took the first `n` bytes of what [`transmit`](Self::transmit) lent.

@@ -56,7 +56,7 @@ pub struct Session {
     /// What the thread reads into that waits at the socket, one at a time.
     turn: Mutex<Box<[u8]>>,
     /// Wakes that thread.
-    nudge: Notifier,
+    notifier: Notifier,
 }
 
 struct State {
@@ -87,7 +87,7 @@ impl Session {
             socket,
             state: Mutex::new(State { connection: Connection::new(config), is_awaited: false }),
             turn: Mutex::new(vec![0; BUFFER].into_boxed_slice()),
-            nudge: Notifier::new()?,
+            notifier: Notifier::new()?,
         })
     }
 
@@ -108,7 +108,7 @@ impl Session {
                     return None;
                 }
                 Look::Wait(wanted) => {
-                    let ready = self.nudge.wait_at(&self.socket, wanted, None);
+                    let ready = self.notifier.wait_at(&self.socket, wanted, None);
                     if wanted.contains(PollFlags::IN) && ready.intersects(!PollFlags::OUT) {
                         self.receive(&mut buffer);
                     }
@@ -164,7 +164,7 @@ impl Session {
         let result = act(&mut state.connection);
         self.send(&mut state.connection);
         if std::mem::take(&mut state.is_awaited) {
-            self.nudge.notify();
+            self.notifier.notify();
         }
         result
     }

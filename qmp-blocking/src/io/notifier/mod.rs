@@ -35,7 +35,7 @@ impl Notifier {
         self.0.ring();
     }
 
-    /// Waits for a nudge, or for the socket, as long as `timeout` says; tells what the socket is
+    /// Waits for a notification, or for the socket, as long as `timeout` says; tells what the socket is
     /// ready for.
     pub fn wait_at(
         &self,

@@ -1,4 +1,4 @@
-//! What programs hold: the handle, in this file, through which any number of tasks use one connection.
+//! The types that programs hold: the handle, in this file, through which any number of tasks use one connection.
 //!
 //! `builder` makes it. `execute` has the future of a command, on top of `outstanding`; `events` is a
 //! subscriber's stream, and `guest` runs programs in the guest.

@@ -140,6 +140,9 @@ impl Driver {
 
     /// Does what is due, and sleeps until the next timeout.
     fn look_after_timeouts(&mut self, context: &mut Context<'_>) {
+        if !self.io.shared.is_timed() {
+            return;
+        }
         let mut now = Instant::now();
         while let Some(at) = self.io.shared.poll_timeout(now) {
             let (sleep, left) = (self.sleep, at.saturating_duration_since(now));

@@ -1,6 +1,6 @@
 //! QEMU as a child that inherits its end of the connection.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 
 use async_process::{Child, Command};
@@ -20,12 +20,8 @@ pub(crate) fn spawn(mut command: Command) -> Result<(OwnedFd, Child), ConnectErr
         .map_err(|error| spawn::not_started(command.get_program(), error))?;
     // With the command goes our copy of the child's end, so that the child's death is seen.
     drop(command);
-    spawn::give_room(Room::Starting, outputs(&child));
+    spawn::give_room(Room::Starting, child.stdout.as_ref(), child.stderr.as_ref());
     Ok((ours.into(), child))
-}
-
-fn outputs(child: &Child) -> [Option<BorrowedFd<'_>>; 2] {
-    [child.stdout.as_ref().map(AsFd::as_fd), child.stderr.as_ref().map(AsFd::as_fd)]
 }
 
 /// A child that is starting. It is killed if its parent gives up meanwhile.
@@ -47,7 +43,7 @@ impl<'a> Starting<'a> {
     /// Its start is complete.
     pub(crate) fn started(mut self) {
         self.armed = false;
-        spawn::give_room(Room::Usual, outputs(self.child));
+        spawn::give_room(Room::Usual, self.child.stdout.as_ref(), self.child.stderr.as_ref());
     }
 
     /// Ends a child with which connecting failed: see [`spawn::reap`].

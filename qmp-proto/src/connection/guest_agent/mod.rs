@@ -214,9 +214,7 @@ impl<F> Connection<F> {
     /// Input cannot be read, for instance because other programs write to the same serial line. The command in flight
     /// ends with that, as its reply may be lost; the connection does not.
     pub(super) fn drop_unreadable(&mut self, reason: CloseReason) {
-        let [Some(id), _] = self.outbound.in_flight().two_before(u64::MAX) else {
-            return self.desynchronise();
-        };
+        let Some(id) = self.outbound.in_flight().first() else { return self.desynchronise() };
         let id = CommandId(id);
         // A closing connection ends with that, so it never sends the command.
         let never_sent = self.outbound.sent_of(id) == Some(Sent::Nothing);

@@ -79,7 +79,7 @@ impl<F> Connection<F> {
         let Side::Agent(agent) = &mut self.side else { return };
         agent.session = agent.probe.take().unwrap_or_default().session;
         self.framer = Framer::new(self.config.largest_message(), self.config.max_depth);
-        let [Some(id), _] = self.outbound.in_flight().two_before(u64::MAX) else { return };
+        let Some(id) = self.outbound.in_flight().first() else { return };
         let sent = self.outbound.sent_of(CommandId(id));
         let Some(command) = self.outbound.answered(id, false) else { return };
         let outcome = match command.no_reply && sent == Some(Sent::All) {

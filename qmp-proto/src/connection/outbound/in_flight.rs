@@ -149,6 +149,11 @@ impl InFlight {
         self.commands.len()
     }
 
+    /// The id of the first command: of the only one, with a guest agent.
+    pub(crate) fn first(&self) -> Option<u64> {
+        self.commands.front().map(|command| command.id)
+    }
+
     /// The ids of the first two commands that begin before `position`.
     pub(crate) fn two_before(&self, position: u64) -> [Option<u64>; 2] {
         let before = self.commands.iter().filter(|command| command.positions.start < position);

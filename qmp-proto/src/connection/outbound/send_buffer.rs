@@ -14,7 +14,7 @@ pub struct Transmit<'a, F> {
 }
 
 /// Positions count the bytes since the connection began, so they name a byte for ever.
-pub(crate) struct SendBuffer<F> {
+pub struct SendBuffer<F> {
     text: Vec<u8>,
     /// How much of `text` is sent.
     sent: usize,
@@ -24,7 +24,9 @@ pub(crate) struct SendBuffer<F> {
 }
 
 impl<F> SendBuffer<F> {
-    pub(crate) fn new() -> Self {
+    /// An empty one.
+    #[allow(clippy::new_without_default, reason = "nothing needs the default")]
+    pub fn new() -> Self {
         Self { text: Vec::new(), sent: 0, start: 0, descriptors: VecDeque::new() }
     }
 
@@ -39,16 +41,17 @@ impl<F> SendBuffer<F> {
     }
 
     /// How many committed bytes are not sent.
-    pub(crate) fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.text.len() - self.sent
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
+    /// Whether all committed bytes are sent.
+    pub fn is_empty(&self) -> bool {
         self.sent == self.text.len()
     }
 
     /// Where committed bytes are appended.
-    pub(crate) fn text(&mut self) -> &mut Vec<u8> {
+    pub fn text(&mut self) -> &mut Vec<u8> {
         &mut self.text
     }
 
@@ -68,7 +71,7 @@ impl<F> SendBuffer<F> {
     }
 
     /// What is to be sent next: up to the byte with which the next descriptor is passed.
-    pub(crate) fn lend(&self) -> Option<Transmit<'_, F>> {
+    pub fn lend(&self) -> Option<Transmit<'_, F>> {
         if self.is_empty() {
             return None;
         }
@@ -86,7 +89,7 @@ impl<F> SendBuffer<F> {
     }
 
     /// Notes that the transport took `n` of the lent bytes, and the descriptor with the first one.
-    pub(crate) fn advance(&mut self, n: usize) {
+    pub fn advance(&mut self, n: usize) {
         let lent = self.lend().map_or(0, |transmit| transmit.bytes.len());
         if n > 0 && self.descriptors.front().is_some_and(|(at, _)| *at == self.position()) {
             self.descriptors.pop_front();
@@ -106,7 +109,7 @@ impl<F> SendBuffer<F> {
     }
 
     /// Drops everything: the connection has ended.
-    pub(crate) fn clear(&mut self) {
+    pub fn clear(&mut self) {
         self.start = self.end();
         self.sent = 0;
         self.text = Vec::new();

@@ -9,7 +9,7 @@ use qmp_blocking::__server::Notifier;
 
 #[derive(Debug)]
 pub(super) struct Presence {
-    nudge: Notifier,
+    notifier: Notifier,
     negotiated: AtomicBool,
     sent_away: AtomicBool,
 }
@@ -17,12 +17,12 @@ pub(super) struct Presence {
 impl Presence {
     pub(super) fn new() -> io::Result<Self> {
         let [negotiated, sent_away] = [(); 2].map(|()| AtomicBool::new(false));
-        Ok(Self { nudge: Notifier::new()?, negotiated, sent_away })
+        Ok(Self { notifier: Notifier::new()?, negotiated, sent_away })
     }
 
     /// What the client's thread waits at.
     pub(super) fn notify(&self) -> &Notifier {
-        &self.nudge
+        &self.notifier
     }
 
     pub(super) fn has_negotiated(&self) -> bool {
@@ -36,7 +36,7 @@ impl Presence {
     /// Another client takes its place.
     pub(super) fn send_away(&self) {
         self.sent_away.store(true, Ordering::Relaxed);
-        self.nudge.notify();
+        self.notifier.notify();
     }
 
     pub(super) fn is_sent_away(&self) -> bool {
@@ -47,10 +47,10 @@ impl Presence {
 /// Replies and events of the server wake the client's thread.
 impl Wake for Presence {
     fn wake(self: Arc<Self>) {
-        self.nudge.notify();
+        self.notifier.notify();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        self.nudge.notify();
+        self.notifier.notify();
     }
 }
